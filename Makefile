@@ -1,0 +1,91 @@
+# `make` lists the targets. Everything is installed into .venv, from requirements/dev.txt, by hash.
+
+PYTHON ?= python3
+JOBS ?= 2
+VENV := .venv
+SDK_VENV := .venv-sdk
+LOCK_VENV := .venv-lock
+BIN := $(VENV)/bin
+UV_VERSION := 0.13.9
+
+MAKEFLAGS += --no-print-directory
+# Without --no-compile a third of the time goes into bytecode that nobody may ever load; Python compiles what it imports.
+PIP := -m pip --disable-pip-version-check --quiet
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help setup run test lint format bench lock clean distclean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+setup: $(VENV)/.ready ## install everything into .venv (PYTHON=python3.12 chooses the interpreter)
+
+run: setup ## simulator, daemon and a real batch through both; results in a folder that it names
+	@$(BIN)/ai-client demo
+
+test: setup $(SDK_VENV)/.ready ## all tests, with the coverage gate (JOBS=0 for one process)
+	@$(BIN)/python -m pytest -q -n $(JOBS) --dist loadfile --cov --cov-report=term
+
+lint: setup ## ruff, mypy --strict, import rules
+	@echo "ruff check";   $(BIN)/ruff check --quiet .
+	@echo "ruff format";  $(BIN)/ruff format --check --quiet . || { echo "Not formatted: run 'make format'." >&2; exit 1; }
+	@echo "mypy";         $(BIN)/mypy --no-error-summary
+	@echo "import rules"; $(BIN)/lint-imports
+
+format: setup ## format the code and mend what ruff can mend
+	@$(BIN)/ruff check --fix --quiet . || true
+	@$(BIN)/ruff format .
+
+bench: setup ## measure the daemon and its peers side by side
+	@$(BIN)/python -m bench
+
+lock: $(LOCK_VENV)/.ready ## resolve the locked environments anew
+	@UV_CUSTOM_COMPILE_COMMAND="make lock" $(LOCK_VENV)/bin/uv pip compile --quiet --universal --upgrade --generate-hashes \
+	  --no-emit-index-url --no-emit-find-links --python-version 3.11 \
+	  --all-extras --group dev -o requirements/dev.txt pyproject.toml
+	@UV_CUSTOM_COMPILE_COMMAND="make lock" $(LOCK_VENV)/bin/uv pip compile --quiet --universal --upgrade --generate-hashes \
+	  --no-emit-index-url --no-emit-find-links --python-version 3.11 \
+	  -o requirements/sdk-1.12.0.txt pyproject.toml requirements/sdk-1.12.0.in
+	@echo "Locked: requirements/dev.txt, requirements/sdk-1.12.0.txt"
+
+clean: ## remove what tools and tests left behind
+	@rm -rf build dist htmlcov .coverage .coverage.* .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	@find src tests bench -name __pycache__ -type d -prune -exec rm -rf {} +
+
+distclean: clean ## the same, and the environments
+	@rm -rf $(VENV) $(SDK_VENV) $(LOCK_VENV)
+
+# ------------------------------------------------------------------------------------------------------- environments
+
+# $(call venv,DIR): make the environment unless a working one stands there.
+define venv
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
+	  echo "ai-client needs Python 3.11 or newer, and '$(PYTHON)' is $$($(PYTHON) --version 2>&1 || true)." >&2; \
+	  echo "Install one, or name it: make $(or $(MAKECMDGOALS),setup) PYTHON=/path/to/python3.11" >&2; exit 1; }
+	@$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || { \
+	  echo "'$(PYTHON)' has no venv module. On Debian and Ubuntu: apt-get install python3-venv" >&2; exit 1; }
+	@$(1)/bin/python -c '' 2>/dev/null || $(PYTHON) -m venv --clear $(1)
+endef
+
+$(VENV)/.locked: requirements/dev.txt
+	$(call venv,$(VENV))
+	@echo "Installing the locked development environment into $(VENV) (half a minute or so) ..."
+	@$(BIN)/python $(PIP) install --no-compile --require-hashes -r requirements/dev.txt
+	@touch $@
+
+$(VENV)/.ready: $(VENV)/.locked pyproject.toml
+	@$(BIN)/python $(PIP) install --no-deps --no-build-isolation --editable .
+	@touch $@
+
+$(SDK_VENV)/.ready: requirements/sdk-1.12.0.txt
+	$(call venv,$(SDK_VENV))
+	@echo "Installing openai 1.12.0, for the compatibility tests, into $(SDK_VENV) ..."
+	@$(SDK_VENV)/bin/python $(PIP) install --no-compile --require-hashes -r requirements/sdk-1.12.0.txt
+	@echo "$(CURDIR)/src" > "$$($(SDK_VENV)/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/ai_client.pth"
+	@touch $@
+
+$(LOCK_VENV)/.ready: Makefile
+	$(call venv,$(LOCK_VENV))
+	@$(LOCK_VENV)/bin/python $(PIP) install uv==$(UV_VERSION)
+	@touch $@

@@ -1,0 +1,1 @@
+"""What produces every figure that the README quotes: `python -m bench`, from the root of the project."""

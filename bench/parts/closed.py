@@ -1,0 +1,116 @@
+"""Closed loop: what a request costs, and how many a second, against nginx and against the peers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+
+from bench import load, ours, peers
+from bench.contestant import Contestant
+from bench.lab import Lab
+from bench.load import Load
+from bench.nginx import start_proxy
+from bench.processes import Neighbours, NotReadyError
+from bench.report import Detail, Findings, Row, judge, skipped
+from bench.statistics import Spread, spread
+
+CPU = "CPU per request over nginx proxy_pass"
+_PEER_RATIOS = {"Portkey gateway": (10.0, 20.0), "LiteLLM proxy": (200.0, 400.0)}
+
+
+def cpu(lab: Lab) -> Findings:
+    """CPU per request of the daemon over that of nginx's proxy_pass, in rounds that take turns."""
+    wrk, mock = lab.need_wrk(), lab.mock()
+    floor = start_proxy(lab.processes, lab.need_nginx(), "nginx-proxy", mock.port)
+    daemon = lab.daemon(mock)
+    contestants = (floor, daemon)
+    neighbours = Neighbours(lab.processes)
+    rounds = 3 if lab.quick else 9
+    found = _rounds(lab, wrk, contestants, dict.fromkeys((floor.name, daemon.name), 3.0), rounds, warm=3.0)
+    ratio = _ratios(found, daemon.name, floor.name, "cpu_us")
+    row = Row(
+        f"{CPU} (limits, cost, metrics, audit on; cache off)",
+        ratio.text(".2f", "x"),
+        "≤ 4.0x",
+        "≤ 2.5x",
+        judge(ratio.median, 4.0, 2.5, errors=_errors(found)),
+        ratio.median,
+    )
+    details = _details(f"closed loop, {load.CONNECTIONS} connections, upstream 0 ms", contestants, found)
+    details.append(Detail("closed loop", "others on this machine", f"{neighbours.cores():.2f} cores"))
+    lab.stop(floor, daemon)
+    return Findings([row], details, {"cpu": _raw(found)})
+
+
+def against_peers(lab: Lab) -> Findings:
+    """Requests a second over those of each peer that can be installed."""
+    wrk, mock = lab.need_wrk(), lab.mock()
+    findings = Findings()
+    contestants = [lab.daemon(mock)]
+    for name, starter in peers.STARTERS.items():
+        try:
+            contestants.append(starter(lab.processes, mock.port))
+        except (peers.SkippedError, NotReadyError) as reason:
+            findings.rows.append(skipped(f"requests/s over {name}", str(reason)))
+    seconds = {ours.NAME: 4.0, "Portkey gateway": 6.0, "LiteLLM proxy": 10.0}
+    found = _rounds(lab, wrk, contestants, seconds, 2 if lab.quick else 5, warm=10.0)
+    for peer in contestants[1:]:
+        must, aim = _PEER_RATIOS[peer.name]
+        ratio = _ratios(found, ours.NAME, peer.name, "requests_per_second")
+        findings.rows.append(
+            Row(
+                f"requests/s over {peer.name}",
+                ratio.text(".0f", "x"),
+                f"≥ {must:.0f}x",
+                f"≥ {aim:.0f}x",
+                judge(ratio.median, must, aim, at_least=True, errors=_errors({ours.NAME: found[ours.NAME]})),
+                ratio.median,
+            )
+        )
+    findings.details += _details("closed loop against the peers", contestants, found)
+    findings.raw["peers"] = _raw(found)
+    lab.stop(*contestants)
+    return findings
+
+
+def _rounds(
+    lab: Lab, wrk: str, contestants: Sequence[Contestant], seconds: Mapping[str, float], rounds: int, warm: float
+) -> dict[str, list[Load]]:
+    """Each contestant once a round, in turn, so that a disturbance of the machine meets them alike."""
+    shorten = 0.5 if lab.quick else 1.0
+    for contestant in contestants:
+        load.run(wrk, lab.folder, contestant, min(warm, 2 * seconds[contestant.name]) * shorten)
+    found: dict[str, list[Load]] = {contestant.name: [] for contestant in contestants}
+    for _ in range(rounds):
+        for contestant in contestants:
+            result = load.run(wrk, lab.folder, contestant, seconds[contestant.name] * shorten)
+            found[contestant.name].append(result)
+    return found
+
+
+def _ratios(found: Mapping[str, Sequence[Load]], over: str, under: str, field: str) -> Spread:
+    pairs = zip(found[over], found[under], strict=True)
+    return spread([getattr(ours_, field) / max(getattr(theirs, field), 1e-9) for ours_, theirs in pairs])
+
+
+def _errors(found: Mapping[str, Sequence[Load]]) -> int:
+    return sum(result.errors for results in found.values() for result in results)
+
+
+def _details(part: str, contestants: Sequence[Contestant], found: Mapping[str, Sequence[Load]]) -> list[Detail]:
+    details = []
+    for contestant in contestants:
+        results = found[contestant.name]
+        rate = spread([result.requests_per_second for result in results])
+        cost = spread([result.cpu_us for result in results])
+        p50, p99 = (spread([getattr(result, name) for result in results]).median for name in ("p50_ms", "p99_ms"))
+        memory = contestant.process.memory_mb() if contestant.process else 0.0
+        text = f"{rate.text(',.0f', '')} requests/s, p50 {p50:.2f} ms, p99 {p99:.2f} ms, "
+        text += f"{cost.text(',.1f', '')} us CPU a request, {memory:.0f} MB"
+        errors = sum(result.errors for result in results)
+        details.append(Detail(part, contestant.name, text + (f", {errors} errors" if errors else "")))
+    return details
+
+
+def _raw(found: Mapping[str, Sequence[Load]]) -> dict[str, list[dict[str, float]]]:
+    return {name: [asdict(result) for result in results] for name, results in found.items()}

@@ -1,0 +1,107 @@
+"""The peers: Portkey's gateway from npm, LiteLLM's proxy from PyPI, installed by name under bench/.peers."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from types import MappingProxyType
+
+from bench import workload
+from bench.contestant import JSON_HEADERS, Contestant
+from bench.processes import PROXY_CORE, Processes, free_port, wait_until_answers
+
+FOLDER = Path(__file__).parent / ".peers"
+_INSTALL_SECONDS = 600
+_START_SECONDS = 120
+
+
+class SkippedError(Exception):
+    """A peer, or a tool, that is not there; the message says why in plain words."""
+
+
+def _install(name: str, argv: list[str]) -> None:
+    print(f"  installing {name} (once)", flush=True)
+    try:
+        done = subprocess.run(argv, capture_output=True, text=True, timeout=_INSTALL_SECONDS, check=False)
+    except subprocess.TimeoutExpired:
+        raise SkippedError(f"{name}: not installed within {_INSTALL_SECONDS} s") from None
+    if done.returncode != 0:
+        last = (done.stderr or done.stdout).strip().splitlines()[-1:]
+        raise SkippedError(f"{name}: could not be installed ({' '.join(last) or 'no reason given'})")
+
+
+def start_portkey(processes: Processes, upstream: int) -> Contestant:
+    """Portkey's gateway in front of the port `upstream`. Raises SkippedError without Node or a package registry."""
+    folder = FOLDER / "portkey"
+    gateway = folder / "node_modules" / "@portkey-ai" / "gateway" / "build" / "start-server.js"
+    node, npm = shutil.which("node"), shutil.which("npm")
+    if node is None or npm is None:
+        raise SkippedError("Portkey gateway: needs node and npm")
+    if not gateway.exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        _install(
+            "Portkey gateway",
+            [npm, "install", "--no-audit", "--no-fund", "--prefix", str(folder), "@portkey-ai/gateway"],
+        )
+    port = free_port()
+    process = processes.start("portkey", [node, str(gateway), f"--port={port}", "--headless"], core=PROXY_CORE)
+    headers = {
+        **JSON_HEADERS,
+        "x-portkey-provider": "openai",
+        "x-portkey-custom-host": f"http://127.0.0.1:{upstream}/v1",
+    }
+    wait_until_answers(process, port, headers, seconds=_START_SECONDS)
+    return Contestant("Portkey gateway", port, process, headers)
+
+
+_LITELLM = """
+model_list:
+  - model_name: {model}
+    litellm_params:
+      model: openai/{model}
+      api_base: http://127.0.0.1:{upstream}/v1
+      api_key: {key}
+"""
+
+
+def start_litellm(processes: Processes, upstream: int) -> Contestant:
+    """LiteLLM's proxy, one model and no database, in front of the port `upstream`. Raises SkippedError."""
+    folder = FOLDER / "litellm"
+    command = folder / "bin" / "litellm"
+    if not command.exists():
+        FOLDER.mkdir(parents=True, exist_ok=True)
+        _install("a venv for LiteLLM proxy", [sys.executable, "-m", "venv", "--clear", str(folder)])
+        _install("LiteLLM proxy", [str(folder / "bin" / "pip"), "install", "--quiet", "litellm[proxy]"])
+    config = processes.folder / "litellm.yaml"
+    config.write_text(_LITELLM.format(model=workload.MODEL, upstream=upstream, key=workload.KEY))
+    port = free_port()
+    argv = [str(command), "--config", str(config), "--host", "127.0.0.1", "--port", str(port)]
+    environment = {
+        "LITELLM_LOCAL_MODEL_COST_MAP": "True",  # else it looks for a newer price table on the network
+        "LITELLM_LOG": "ERROR",
+        # Nobody in this comparison authenticates its callers; without a key it is also the faster for it.
+        "LITELLM_DANGEROUSLY_PERMIT_WEAK_OR_UNSET_MASTER_KEY": "true",
+    }
+    process = processes.start("litellm", argv, core=PROXY_CORE, environment=environment)
+    wait_until_answers(process, port, JSON_HEADERS, seconds=_START_SECONDS, pause=0.5)
+    return Contestant("LiteLLM proxy", port, process)
+
+
+STARTERS: Mapping[str, Callable[[Processes, int], Contestant]] = MappingProxyType(
+    {"Portkey gateway": start_portkey, "LiteLLM proxy": start_litellm}
+)
+
+
+def versions() -> dict[str, str]:
+    """What is installed, as the packages themselves say."""
+    found = {}
+    manifest = FOLDER / "portkey" / "node_modules" / "@portkey-ai" / "gateway" / "package.json"
+    if manifest.exists():
+        found["Portkey gateway"] = str(json.loads(manifest.read_text())["version"])
+    for metadata in FOLDER.glob("litellm/lib/python3*/site-packages/litellm-*.dist-info"):
+        found["LiteLLM proxy"] = metadata.name.removeprefix("litellm-").removesuffix(".dist-info")
+    return found

@@ -1,0 +1,63 @@
+"""What every face says of a call in OpenAI's terms: headers that tell what happened, errors as JSON."""
+
+from __future__ import annotations
+
+import math
+
+import msgspec
+
+from ai_client.errors import AIClientError, UpstreamStatusError
+from ai_client.model.call import Headers
+from ai_client.model.record import Record
+
+JSON = (b"content-type", b"application/json")
+
+
+def told(record: Record) -> Headers:
+    """Headers that tell what happened to a call."""
+    headers: Headers = [
+        (b"x-request-id", record.request_id.encode("latin-1")),
+        (b"x-ai-client-target", record.target.encode("latin-1", "replace")),
+        (b"x-ai-client-attempts", b"%d" % record.attempts),
+        (b"x-ai-client-queue-ms", b"%.1f" % (record.queue_ns / 1e6)),
+    ]
+    if record.cache:
+        headers.append((b"x-ai-client-cache", record.cache.encode("latin-1")))
+    return headers
+
+
+def cost_header(record: Record) -> tuple[bytes, bytes]:
+    """The cost of a call that is over, in dollars: exact decimal text."""
+    return b"x-ai-client-cost-usd", usd(record.cost_nano)
+
+
+def usd(nano: int) -> bytes:
+    """Nano-dollars as a decimal number of dollars."""
+    return b"%d.%09d" % divmod(nano, 1_000_000_000)
+
+
+def nano(usd_text: bytes) -> int:
+    """The reverse of `usd`. Raises ValueError for anything else."""
+    whole, _, fraction = usd_text.partition(b".")
+    return int(whole) * 1_000_000_000 + int(fraction[:9].ljust(9, b"0"))
+
+
+def error_headers(error: AIClientError, record: Record | None = None) -> Headers:
+    """Headers of an error: what happened, and when to come back."""
+    headers: Headers = [JSON]
+    if record is not None:
+        headers += told(record)
+    if error.retry_after is not None:
+        headers.append((b"retry-after", b"%d" % max(1, math.ceil(error.retry_after))))
+        headers.append((b"retry-after-ms", b"%d" % math.ceil(error.retry_after * 1000)))
+    return headers
+
+
+def error_json(error: AIClientError) -> bytes:
+    """The body of an error: the provider's own where it sent one in the usual shape, otherwise ours."""
+    if isinstance(error, UpstreamStatusError) and error.body[:1] == b"{" and b'"error"' in error.body:
+        return error.body
+    kind = error.type
+    return msgspec.json.encode(
+        {"error": {"message": error.message, "type": kind, "param": error.param, "code": error.code or kind}}
+    )

@@ -1,0 +1,306 @@
+"""Configuration → objects → pipeline. The only file that names concrete classes."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import traceback
+from collections.abc import Callable, Mapping
+from itertools import count
+
+from ai_client._version import __version__
+from ai_client.clock import Clock, SystemClock
+from ai_client.config.snapshot import Config, Provider as ProviderConfig
+from ai_client.cost.backends.memory import MemoryLedger
+from ai_client.cost.backends.sqlite import SqliteLedger
+from ai_client.cost.base import LedgerBackend
+from ai_client.cost.ledger import Ledger
+from ai_client.cost.prices import Price, PriceTable
+from ai_client.errors import ConfigurationError
+from ai_client.limits.backends.memory import MemoryLimiter
+from ai_client.limits.base import Settings as LimitSettings
+from ai_client.model.call import Target
+from ai_client.model.events import AttemptFailed
+from ai_client.model.record import Record
+from ai_client.pipeline import Parts, build_pipeline
+from ai_client.pipeline.local import Local
+from ai_client.pipeline.observed import Observed
+from ai_client.pipeline.retried import RetrySettings
+from ai_client.providers.openai.provider import OpenAIProvider, Patience
+from ai_client.providers.openai.wire import Wire
+from ai_client.routing.table import AutoModels, ModelTable
+from ai_client.service import Service
+from ai_client.telemetry import catalogue
+from ai_client.telemetry.base import Level, Sink
+from ai_client.telemetry.calls import CallLog
+from ai_client.telemetry.journal import Journal
+from ai_client.telemetry.lines import Destination, LineWriter, Stderr
+from ai_client.telemetry.logfile import LogFile
+from ai_client.telemetry.metrics import MetricsSink
+from ai_client.telemetry.stats import StatsSink
+from ai_client.telemetry.text import Style
+from ai_client.transport.pool import Origin, Pool, PoolSettings
+from ai_client.transport.proxy import Proxy
+from ai_client.transport.tls import client_context
+
+_USER_AGENT = f"ai-client/{__version__}"
+_LOCAL_POOL = 1000  # connections to the node's own daemon, which has limits of its own
+_MOST_WARNED = 100  # models of which it is said that they have no price
+
+
+class LedgerSink:
+    """Tells the ledger of every call."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        self.finished: Callable[[Record], None] = ledger.count
+
+    def attempt_failed(self, _: AttemptFailed, /) -> None:
+        """The ledger counts calls: what their attempts cost is part of them."""
+
+    def close(self) -> None:
+        """The ledger is closed by whoever opened it."""
+
+
+class Shared:
+    """What outlives a reload: the clock, the chance, what was spent, counted, cached and logged."""
+
+    def __init__(self, clock: Clock, rng: random.Random, ledger: Ledger, journal: Journal) -> None:
+        self.clock = clock
+        self.rng = rng
+        self.ledger = ledger
+        self.journal = journal
+        self.stats = StatsSink()
+        self.metrics: MetricsSink | None = None
+        self.sinks: list[Sink] = [self.stats, LedgerSink(ledger)]
+        self.limiters: dict[str, MemoryLimiter] = {}
+        self.app_limiters: dict[str, MemoryLimiter] = {}
+        self._warned: set[str] = set()
+        # unique across restarts and nodes by the random half, within the process by the counted one
+        prefix, number = f"req_{rng.getrandbits(48):012x}", count(1)
+        self.make_id = lambda: f"{prefix}{next(number):08x}"
+
+    def unknown_price(self, model: str) -> None:
+        """An answer could not be priced: say so once for each model."""
+        if model not in self._warned and len(self._warned) < _MOST_WARNED:
+            self._warned.add(model)
+            self.journal.warning("unknown_price", model=model, advice="add it to [model_costs]: it was not billed")
+
+    def crash(self, error: BaseException) -> None:
+        """A defect of ours: say where, without the values that a traceback of frames would show."""
+        where = [f"{frame.filename}:{frame.lineno} {frame.name}" for frame in traceback.extract_tb(error.__traceback__)]
+        self.journal.error("internal_error", kind=type(error).__name__, where=" < ".join(reversed(where)))
+
+    async def flush(self) -> None:
+        """Write down what was spent. A ledger that cannot be written keeps its rows for the next time."""
+        try:
+            await asyncio.get_running_loop().run_in_executor(None, self.ledger.flush)
+        except OSError as error:
+            self.journal.error("ledger_failed", message=str(error))
+
+    async def close(self) -> None:
+        """Write out everything and let go of it."""
+        try:
+            self.ledger.close()
+        except OSError as error:
+            self.journal.error("ledger_failed", message=str(error))
+        for sink in self.sinks:
+            sink.close()
+        self.journal.close()
+
+
+
+def open_library(config: Config) -> Shared:
+    """What a client in somebody's program keeps: figures and costs in memory; warnings go to standard error."""
+    clock = SystemClock()
+    journal = Journal(LineWriter(Stderr(), clock, None), clock, level=Level.WARNING, style=Style.TEXT)
+    return Shared(clock, random.Random(), Ledger(_ledger_backend(config)), journal)
+
+
+def open_daemon(config: Config) -> Shared:
+    """What the daemon keeps: besides, metrics and log files. Raises `ConfigurationError` when it cannot have them."""
+    clock = SystemClock()
+    loop = asyncio.get_running_loop()
+    logging = config.logging
+    level, style = Level[logging.level], Style(logging.format)
+    writers = {name: LineWriter(_destination(config, name, clock), clock, loop) for name in ("daemon", "calls")}
+    journal = Journal(writers["daemon"], clock, level=level, style=style)
+    shared = Shared(clock, random.Random(), Ledger(_ledger_backend(config)), journal)
+    if config.monitoring.enable_metrics:
+        shared.metrics = MetricsSink(__version__)
+        shared.metrics.watch(catalogue.LINES_DROPPED, lambda: {(n,): w.dropped for n, w in writers.items()})
+        shared.metrics.watch(catalogue.LOG_ERRORS, lambda: {(n,): w.errors for n, w in writers.items()})
+        shared.sinks.append(shared.metrics)
+    shared.sinks.append(CallLog(writers["calls"], clock, level=level, style=style))
+    return shared
+
+
+def build(config: Config, shared: Shared) -> Service:
+    """Put a service together. Raises `ConfigurationError` for what only shows when it is tried, such as a CA file."""
+    providers = {name: _provider(config, each, shared.clock) for name, each in config.providers.items()}
+    table = _table(config)
+    _set_limits(config, shared)
+    first = next(iter(config.providers))
+    parts = Parts(
+        clock=shared.clock,
+        rng=shared.rng,
+        sinks=shared.sinks,
+        providers=providers,
+        decide=table.decide,
+        pass_through=Target(first, "", ""),
+        price=_prices(config).lookup,
+        on_unknown_price=shared.unknown_price,
+        refuse_unknown_price=config.costs.unknown_price == "refuse",
+        retry=RetrySettings(
+            config.api.max_retries,
+            config.routing.max_attempts,
+            config.routing.retry_base_delay,
+            config.routing.retry_max_delay,
+        ),
+        limits=shared.limiters,
+        app_limits=shared.app_limiters,
+    )
+    service = Service(config, shared.clock, build_pipeline(parts), table, providers, shared.make_id)
+    _watch(service, shared, config)
+    return service
+
+
+def build_local(config: Config, shared: Shared, address: str, token: str) -> Service:
+    """A service that leaves all to the daemon at `address` (`unix:PATH` or `HOST:PORT`)."""
+    path = address.removeprefix("unix:") if address.startswith("unix:") else None
+    origin = Origin.parse("http://localhost/v1" if path is not None else f"http://{address}/v1")
+    performance = config.performance
+    settings = PoolSettings(size=_LOCAL_POOL, connect_timeout=performance.connection_timeout, unix_path=path)
+    total = performance.total_timeout
+    provider = OpenAIProvider(
+        "daemon",
+        Pool(origin, settings),
+        Wire(origin, token, _USER_AGENT, stream_usage=True),
+        Patience(total, total, performance.request_timeout_buffer),
+        shared.clock,
+        token,
+    )
+    pipeline = Observed(Local(provider, _prices(config).lookup, shared.clock), shared.sinks, shared.clock)
+    return Service(config, shared.clock, pipeline, _table(config), {"daemon": provider}, shared.make_id)
+
+
+def _provider(config: Config, provider: ProviderConfig, clock: Clock) -> OpenAIProvider:
+    origin = Origin.parse(provider.base_url)
+    performance = config.performance
+    tls = None
+    if origin.secure:
+        try:
+            tls = client_context(verify=provider.verify_ssl, ca_bundle=provider.cert_path)
+        except OSError as error:
+            raise ConfigurationError([f"cert_path {provider.cert_path} cannot be used: {error}"]) from error
+    pool = Pool(
+        origin,
+        PoolSettings(
+            size=provider.connection_pool_size,
+            connect_timeout=performance.connection_timeout,
+            tls=tls,
+            proxy=Proxy.parse(provider.proxy_url) if provider.proxy_url else None,
+        ),
+    )
+    key = provider.api_key.reveal() if provider.api_key is not None else ""
+    wire = Wire(origin, key, _USER_AGENT, stream_usage=provider.stream_usage)
+    patience = Patience(provider.timeout, performance.read_timeout, performance.request_timeout_buffer)
+    return OpenAIProvider(provider.name, pool, wire, patience, clock, key)
+
+
+def _prices(config: Config) -> PriceTable:
+    costs = config.model_costs
+    return PriceTable({name: Price.usd(cost.input, cost.output, cost.cached_input) for name, cost in costs.items()})
+
+
+def _table(config: Config) -> ModelTable:
+    offers: list[tuple[str, Mapping[str, str] | None]] = []
+    for name, provider in config.providers.items():
+        listed = [model for model in provider.models if model != "*"]
+        if listed:
+            offers.append((name, {model: provider.upstream_model(model) for model in listed}))
+        if provider.open:
+            offers.append((name, None))
+    routing = config.routing
+    try:
+        return ModelTable(
+            offers,
+            default=config.models.default,
+            aliases=routing.aliases,
+            fallback=config.models.fallback,
+            auto=AutoModels(routing.simple, routing.moderate, routing.complex),
+        )
+    except ValueError as error:
+        raise ConfigurationError([str(error)]) from None
+
+
+def _set_limits(config: Config, shared: Shared) -> None:
+    """Bring the limiters to what is configured; those that stay keep what was spent."""
+    limits = config.limits
+    wanted = {
+        name: LimitSettings(
+            provider.requests_per_minute,
+            provider.tokens_per_minute,
+            provider.max_concurrent_requests,
+            limits.burst_seconds,
+            limits.max_queue,
+            limits.max_wait,
+        )
+        for name, provider in config.providers.items()
+    }
+    apps = {
+        name: LimitSettings(
+            app.requests_per_minute, app.tokens_per_minute, 0, limits.burst_seconds, limits.max_queue, limits.max_wait
+        )
+        for name, app in config.apps.items()
+        if app.requests_per_minute or app.tokens_per_minute
+    }
+    _update(shared.limiters, wanted, "provider", shared.clock)
+    _update(shared.app_limiters, apps, "app", shared.clock)
+
+
+def _update(
+    limiters: dict[str, MemoryLimiter], wanted: Mapping[str, LimitSettings], kind: str, clock: Clock
+) -> None:
+    for name in limiters.keys() - wanted.keys():
+        del limiters[name]
+    for name, settings in wanted.items():
+        if name in limiters:
+            limiters[name].reconfigure(settings)
+        else:
+            limiters[name] = MemoryLimiter(f"the {kind} {name!r}", settings, clock)
+
+
+def _watch(service: Service, shared: Shared, config: Config) -> None:
+    """Let the metrics read the service that is current."""
+    metrics = shared.metrics
+    if metrics is None:
+        return
+    unverified = any(not provider.verify_ssl for provider in config.providers.values())
+    metrics.watch(catalogue.IN_FLIGHT, lambda: float(service.in_flight))
+    metrics.watch(catalogue.WAITING, lambda: {(name,): float(each.waiting) for name, each in shared.limiters.items()})
+    metrics.watch(catalogue.TLS_OFF, lambda: float(unverified))
+
+
+def _ledger_backend(config: Config) -> LedgerBackend:
+    path = config.costs.ledger
+    if path is None:
+        return MemoryLedger()
+    try:
+        return SqliteLedger(path)
+    except OSError as error:
+        raise ConfigurationError([f"[costs] ledger = {path}: {error}"]) from error
+
+
+def _destination(config: Config, name: str, clock: Clock) -> Destination:
+    """Where a log goes: its file, or standard error when that is asked for or when the file cannot be had."""
+    logging = config.logging
+    if logging.destination == "stderr":
+        return Stderr()
+    file = LogFile(logging.log_dir, name, clock, daily=logging.rotation == "daily", retention_days=logging.retention_days)
+    try:
+        file.descriptor()
+    except OSError as error:
+        if logging.destination == "file":
+            raise ConfigurationError([f"[logging] log_dir = {logging.log_dir}: {error}"]) from error
+        return Stderr()
+    return file

@@ -1,0 +1,59 @@
+"""What commands have in common: their options, and loading the configuration that they name."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from ai_client.cli.main import CONFIG_HELP, Options, report
+from ai_client.config.load import Loaded, load
+from ai_client.errors import ConfigurationError
+
+__all__ = ["Options", "config_option", "json_option", "load_config"]
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+def config_option(command: Command) -> Command:
+    """Give a command its own `--config FILE`, which wins over the one before the command's name.
+
+    The command gets an argument `options`: the `Options` in force.
+    """
+    return click.option(
+        "--config",
+        "options",
+        metavar="FILE",
+        type=click.Path(path_type=Path),
+        callback=_options,
+        help=CONFIG_HELP,
+    )(command)
+
+
+def json_option(command: Command) -> Command:
+    """Give a command `--json`; it arrives as the argument `as_json`."""
+    return click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")(command)
+
+
+def load_config(options: Options) -> Loaded:
+    """Load the configuration that the command line names, with the process's environment over it.
+
+    Warnings go to stderr. A configuration with mistakes ends the program: each is printed to stderr, exit code 2.
+    """
+    try:
+        loaded = load(options.config_path, os.environ)
+    except ConfigurationError as error:
+        report(error)
+        raise SystemExit(2) from None
+    for warning in loaded.warnings:
+        click.echo(f"warning: {warning}", err=True)
+    return loaded
+
+
+def _options(ctx: click.Context, _param: click.Parameter, value: Path | None) -> Options:
+    if value is not None:
+        ctx.obj = Options(value)
+    return ctx.find_object(Options) or Options()

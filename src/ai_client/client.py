@@ -1,0 +1,215 @@
+"""The library's front door: one asynchronous client, in the caller's own process and event loop."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import AsyncIterator, Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Literal, overload
+
+import msgspec
+
+from ai_client.build import Shared, build, build_local, open_library
+from ai_client.config.load import load
+from ai_client.errors import AIClientError, InvalidRequestError
+from ai_client.model.record import Record
+from ai_client.model.reply import Reply, Stream
+from ai_client.model.request import Endpoint
+from ai_client.service import LOCAL_APP, Ask, Service
+from ai_client.transport.sse import DONE, EventParser
+
+Messages = Sequence[Mapping[str, Any]]
+"""OpenAI's messages: `[{"role": "user", "content": "…"}, …]`."""
+
+
+class AsyncAIClient:
+    """Calls models through the whole pipeline, in this process.
+
+        async with AsyncAIClient(api_key="hs_…") as client:
+            answer = await client.chat_completion([{"role": "user", "content": "Hello"}], model="auto")
+
+    What is not given here comes from the node's configuration (`/etc/ai-client/ai-client.conf`, the environment);
+    see docs/reference/configuration.md. A client belongs to the event loop that first uses it.
+
+    Parameters: `api_key` and `base_url` of the default provider; `max_concurrent` calls at once; `requests_per_minute`
+    and `tokens_per_minute` as limits (0: none); `timeout` in seconds for an answer, or a stream's first byte;
+    `max_retries` at each target; `config` a configuration file. Raises `ConfigurationError`.
+    """
+
+    def __init__(
+        self,
+        api_key: str | None = None,
+        base_url: str | None = None,
+        max_concurrent: int | None = None,
+        requests_per_minute: int | None = None,
+        *,
+        tokens_per_minute: int | None = None,
+        timeout: float | None = None,
+        max_retries: int | None = None,
+        config: str | os.PathLike[str] | None = None,
+    ) -> None:
+        given = {
+            "API__API_KEY": api_key,
+            "API__BASE_URL": base_url,
+            "API__TIMEOUT": timeout,
+            "API__MAX_RETRIES": max_retries,
+            "PERFORMANCE__MAX_CONCURRENT_REQUESTS": max_concurrent,
+            "LIMITS__REQUESTS_PER_MINUTE": requests_per_minute,
+            "LIMITS__TOKENS_PER_MINUTE": tokens_per_minute,
+        }
+        environ = dict(os.environ)
+        environ.update({f"AI_CLIENT_{name}": str(value) for name, value in given.items() if value is not None})
+        loaded = load(Path(config) if config is not None else None, environ)
+        shared = open_library(loaded.config)
+        self._begin(build(loaded.config, shared), shared)
+
+    @classmethod
+    def local(cls, address: str | None = None, *, token: str | None = None) -> AsyncAIClient:
+        """A client that goes through this node's daemon, which then limits, retries, caches and records.
+
+        `address` is `unix:PATH` or `HOST:PORT`; without it the one that the configuration's [daemon] listens on, a
+        Unix socket first. `token` is the app's, where the daemon asks for one. Raises `ConfigurationError`.
+        """
+        loaded = load(None, os.environ)
+        listen = loaded.config.daemon.listen
+        chosen = address or next((one for one in listen if one.startswith("unix:")), listen[0])
+        client = cls.__new__(cls)
+        shared = open_library(loaded.config)
+        client._begin(build_local(loaded.config, shared, chosen, token or ""), shared)  # noqa: SLF001  its own class
+        return client
+
+    def _begin(self, service: Service, shared: Shared) -> None:
+        self._service = service
+        self._shared = shared
+
+    # ---- asking
+
+    @overload
+    async def chat_completion(
+        self, messages: Messages, model: str = ..., priority: int = ..., *, stream: Literal[False] = ..., **params: Any
+    ) -> dict[str, Any]: ...
+
+    @overload
+    async def chat_completion(
+        self, messages: Messages, model: str = ..., priority: int = ..., *, stream: Literal[True], **params: Any
+    ) -> AsyncIterator[dict[str, Any]]: ...
+
+    async def chat_completion(
+        self, messages: Messages, model: str = "", priority: int = 5, *, stream: bool = False, **params: Any
+    ) -> dict[str, Any] | AsyncIterator[dict[str, Any]]:
+        """Answer a conversation.
+
+        `model` is a model, an alias, `auto`, or empty for the configured default; `priority` runs from 1 (last) to
+        10 (first); `params` are OpenAI's own (`temperature`, `max_tokens`, …), sent as they are. Returns OpenAI's
+        completion object as a dict; with `stream=True` an asynchronous iterator over its chunks, as dicts: leave it
+        by `async for` to its end, or `await …aclose()`. Raises the errors of `ai_client.errors`.
+        """
+        if type(messages) is str:
+            raise InvalidRequestError("chat_completion takes the messages first, then the model: swap them", param="messages")
+        body = {"model": model, "messages": list(messages), **params}
+        if stream:
+            body["stream"] = True
+        reply, _ = await self.ask(Endpoint.CHAT, body, priority=priority)
+        if reply.stream is not None:
+            return _chunks(reply.stream)
+        return _decoded(reply)
+
+    async def embeddings(
+        self, input: str | Sequence[str], model: str, priority: int = 5, **params: Any  # noqa: A002  OpenAI's name
+    ) -> dict[str, Any]:
+        """Embed one text or several. Returns OpenAI's list object as a dict: `["data"][i]["embedding"]`."""
+        texts = input if isinstance(input, str) else list(input)
+        reply, _ = await self.ask(Endpoint.EMBEDDINGS, {"model": model, "input": texts, **params}, priority=priority)
+        return _decoded(reply)
+
+    async def batch_process(
+        self, requests: Sequence[Mapping[str, Any]], model: str = "", *, concurrency: int | None = None
+    ) -> list[dict[str, Any] | AIClientError]:
+        """Answer many conversations; each request is `{"messages": […], "priority": 5, "model": …, …}`.
+
+        Returns one entry for each request, in order: the completion, or the error that it ended with. One failing
+        request leaves the others alone. `model` is for requests that name none; `concurrency` is how many are under way
+        at once (default: [batch] concurrency). For files, and for what must survive a crash, use `ai-client batch`.
+        """
+        gate = asyncio.Semaphore(concurrency or self._service.config.batch.concurrency)
+
+        async def one(request: Mapping[str, Any]) -> dict[str, Any] | AIClientError:
+            fields = {"model": model, **request}
+            priority = fields.pop("priority", 5)
+            async with gate:
+                try:
+                    if not isinstance(priority, int):
+                        raise InvalidRequestError("priority is a whole number from 1 to 10", param="priority")
+                    fields.pop("stream", None)
+                    reply, _ = await self.ask(Endpoint.CHAT, fields, priority=priority)
+                    return _decoded(reply)
+                except AIClientError as error:
+                    return error
+
+        return list(await asyncio.gather(*(one(request) for request in requests)))
+
+    async def ask(
+        self,
+        endpoint: Endpoint,
+        body: Mapping[str, Any] | bytes,
+        *,
+        priority: int = 0,
+        timeout: float | None = None,  # noqa: ASYNC109  the pipeline keeps it
+        path: str = "",
+        method: str = "POST",
+        headers: Sequence[tuple[bytes, bytes]] = (),
+        tag: str = "",
+    ) -> tuple[Reply, Record]:
+        """One call of any endpoint: what all the others come down to.
+
+        `body` is a JSON object, or its bytes, which travel as they are. Returns the reply and the record of what
+        happened (target, attempts, cost in nano-dollars, …), which is complete once a stream has ended.
+        """
+        if not isinstance(body, bytes):
+            try:
+                body = msgspec.json.encode(body)
+            except TypeError as error:
+                raise InvalidRequestError(f"the request cannot be written as JSON: {error}") from None
+        question = Ask(
+            endpoint, body, path, method, list(headers), priority=priority, timeout=timeout, tag=tag
+        )
+        record = self._service.record(question, LOCAL_APP)
+        return await self._service.answer(question, LOCAL_APP, record), record
+
+    # ---- the rest
+
+    def get_stats(self) -> dict[str, Any]:
+        """What this client has done: `requests` and `errors` by model, `total_requests`, `total_errors`, `error_rate`
+        (0 to 1), `avg_latency_ms`, and percentiles of the latency in milliseconds."""
+        return dict(self._shared.stats.snapshot())
+
+    async def aclose(self) -> None:
+        """Close every connection. Calls under way fail."""
+        self._service.close()
+        await self._shared.close()
+
+    async def __aenter__(self) -> AsyncAIClient:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.aclose()
+
+
+def _decoded(reply: Reply) -> dict[str, Any]:
+    answer: dict[str, Any] = msgspec.json.decode(reply.body, type=dict[str, Any])
+    return answer
+
+
+async def _chunks(stream: Stream) -> AsyncIterator[dict[str, Any]]:
+    parser = EventParser()
+    try:
+        async for piece in stream:
+            for event in parser.feed(piece):
+                if event.data and event.data != DONE:
+                    yield msgspec.json.decode(event.data)
+    finally:
+        await stream.aclose()

@@ -1,0 +1,152 @@
+"""What only the whole configuration shows: names that refer to each other, files that must exist, doubtful choices."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Final
+from urllib.parse import urlsplit
+
+from ai_client.config.assemble import Values
+from ai_client.config.layers import Findings
+from ai_client.config.schema import Provider
+from ai_client.config.sections import suggestion
+from ai_client.config.snapshot import Config
+from ai_client.config.values import printed
+
+_LARGEST_BUNDLE: Final = 16 * 1024**2
+_AUTO: Final = ("simple", "moderate", "complex")
+
+
+def check(config: Config, values: Values, findings: Findings) -> None:
+    """Note every mistake and doubt that concerns more than one key."""
+    _check_models(config, values, findings)
+    _check_times(config, values, findings)
+    _check_certificates(values, findings)
+    _check_fleet(config, values, findings)
+    _check_apps(config, values, findings)
+    _doubt_providers(config.providers.values(), findings)
+    if not config.apps:
+        for address in config.daemon.listen:
+            if not address.startswith("unix:") and not _is_loopback(address.rpartition(":")[0].strip("[]")):
+                findings.warn(
+                    f"[daemon] listen = {address}: whoever reaches it may spend; give every [app NAME] a token"
+                )
+
+
+def _check_models(config: Config, values: Values, findings: Findings) -> None:
+    """Every model that is named must be served by some provider."""
+    providers = config.providers.values()
+    # A provider that could not be read may serve what the others do not: then its own mistake is enough.
+    incomplete = ("api", "models") in values.failed or len(providers) <= len(values.named("provider"))
+    if incomplete or any(provider.open for provider in providers):
+        return
+    served = {model for provider in providers for model in provider.models}
+    callable_names = {*served, *config.routing.aliases, "auto"}
+
+    def need(section: str, key: str, models: Iterable[str], known: set[str]) -> None:
+        given = values.get(section, key)
+        for model in models:
+            if model in known:
+                continue
+            hint = f"no provider serves it{suggestion(model, known)}"
+            if given is None:
+                findings.warn(f"[{section}] {key} = {model} (default): {hint}")
+            else:
+                findings.refuse_value(given.origin, section, key, printed(model), hint)
+
+    need("routing", "aliases", config.routing.aliases.values(), served)
+    need("models", "default", [config.models.default], callable_names)
+    need("models", "fallback", config.models.fallback, served | set(config.routing.aliases))
+    for complexity in _AUTO:
+        need("routing", complexity, [getattr(config.routing, complexity)], served)
+    for app in config.apps.values():
+        need(f"app {app.name}", "models", app.models, callable_names)
+    for model in config.model_costs:
+        if model not in served:
+            findings.warn(f"[model_costs] {printed(model)}: no provider serves it{suggestion(model, served)}")
+
+
+def _check_times(config: Config, values: Values, findings: Findings) -> None:
+    """Durations that must be longer than others."""
+    routing, performance = config.routing, config.performance
+    for section, key, value, other, least in (
+        ("routing", "retry_max_delay", routing.retry_max_delay, "retry_base_delay", routing.retry_base_delay),
+        (
+            "performance",
+            "total_timeout",
+            performance.total_timeout,
+            "request_timeout_buffer",
+            performance.request_timeout_buffer,
+        ),
+    ):
+        given = values.get(section, key) or values.get(section, other)
+        if value < least and given is not None:
+            findings.refuse_value(given.origin, section, key, f"{value:g}", f"expected at least {other}, {least:g}")
+
+
+def _check_certificates(values: Values, findings: Findings) -> None:
+    """Certificate files must be there, and be certificates."""
+    for section in values.sections:
+        given = values.get(section, "cert_path")
+        if given is not None and given.value is not None:
+            fault = _bundle_fault(given.value)
+            if fault is not None:
+                findings.refuse_value(given.origin, section, "cert_path", printed(str(given.value)), fault)
+
+
+def _check_fleet(config: Config, values: Values, findings: Findings) -> None:
+    """Sharing needs a server."""
+    given = values.get("fleet", "backend")
+    lacks_server = not config.fleet.redis_url and ("fleet", "redis_url") not in values.failed
+    if given is not None and config.fleet.backend == "redis" and lacks_server:
+        findings.refuse_value(given.origin, "fleet", "backend", "redis", "redis_url is missing")
+
+
+def _check_apps(config: Config, values: Values, findings: Findings) -> None:
+    """An app must be recognisable, and nobody may be two apps."""
+    tokens: dict[str, str] = {}
+    users: dict[int, str] = {}
+    for app in config.apps.values():
+        section = f"app {app.name}"
+        header = values.headers[section]
+        if any((section, key) in values.failed for key in ("token_sha256", "uid")):
+            continue
+        if not app.token_sha256 and app.uid is None:
+            findings.refuse(header, f"[{section}] needs token_sha256 or uid: nothing tells who this app is")
+        if app.token_sha256 and (other := tokens.setdefault(app.token_sha256, app.name)) != app.name:
+            findings.refuse(header, f"[{section}] token_sha256 is that of [app {other}] already")
+        if app.uid is not None and (other := users.setdefault(app.uid, app.name)) != app.name:
+            findings.refuse(header, f"[{section}] uid {app.uid} is that of [app {other}] already")
+
+
+def _doubt_providers(providers: Iterable[Provider], findings: Findings) -> None:
+    """Providers that will work, but not as safely as they could, or only for a simulator."""
+    for position, provider in enumerate(providers):
+        url = urlsplit(provider.base_url)
+        local = _is_loopback(url.hostname or "")
+        if not provider.verify_ssl and url.scheme == "https":
+            findings.warn(
+                f"provider {provider.name}: verify_ssl = false: ANYBODY ON THE WAY CAN READ AND CHANGE WHAT IS SENT,"
+                " the API key included; for a private certificate authority set cert_path instead"
+            )
+        if provider.api_key is not None and url.scheme == "http" and not local:
+            findings.warn(f"provider {provider.name}: the API key travels unencrypted to {url.hostname}; use https://")
+        if provider.api_key is None and position == 0 and not local:
+            findings.warn(f"provider {provider.name}: no API key; give one in api_key_file or the environment")
+
+
+def _is_loopback(host: str) -> bool:
+    return host in ("localhost", "::1") or host.startswith("127.")
+
+
+def _bundle_fault(path: Path) -> str | None:
+    """Why this file cannot serve as a bundle of certificate authorities, None when it can."""
+    try:
+        if not path.is_file():
+            return "expected a file; there is none"
+        with path.open("rb") as file:
+            content = file.read(_LARGEST_BUNDLE)
+    except OSError as error:
+        return f"cannot be read: {error.strerror}"
+    return None if b"-----BEGIN " in content else "expected certificates in PEM form; there are none in it"

@@ -1,0 +1,91 @@
+"""The configuration as one frozen value, and the holder in which it is swapped whole."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from ai_client.config.schema import (
+    Api,
+    App,
+    Batch,
+    Caching,
+    Costs,
+    Daemon,
+    Fleet,
+    Limits,
+    Logging,
+    Models,
+    Monitoring,
+    Performance,
+    Provider,
+    Routing,
+    Security,
+)
+from ai_client.config.values import ModelCost
+
+__all__ = [
+    "Api",
+    "App",
+    "Batch",
+    "Caching",
+    "Config",
+    "Costs",
+    "Daemon",
+    "Fleet",
+    "Limits",
+    "Logging",
+    "ModelCost",
+    "Models",
+    "Monitoring",
+    "Performance",
+    "Provider",
+    "Routing",
+    "Security",
+    "Snapshot",
+]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Config:
+    """Everything that is configured, typed and checked. An attribute for each section; durations are in seconds.
+
+    `model_costs` has a price for each model named there. `providers` maps names to every provider, that of [api] first
+    and each with inherited values filled in: read this, not `api`, to know where calls go. `apps` maps names to apps.
+    """
+
+    api: Api
+    models: Models
+    model_costs: Mapping[str, ModelCost]
+    performance: Performance
+    caching: Caching
+    logging: Logging
+    security: Security
+    monitoring: Monitoring
+    limits: Limits
+    fleet: Fleet
+    routing: Routing
+    batch: Batch
+    daemon: Daemon
+    costs: Costs
+    providers: Mapping[str, Provider]
+    apps: Mapping[str, App]
+
+
+class Snapshot:
+    """Holds the configuration in force. Who begins a request reads `current` once and keeps what it got."""
+
+    __slots__ = ("_current",)
+
+    def __init__(self, config: Config) -> None:
+        self._current = config
+
+    @property
+    def current(self) -> Config:
+        """The configuration in force now."""
+        return self._current
+
+    def replace(self, config: Config) -> Config:
+        """Put another configuration in force, whole; returns the one that it replaces."""
+        former, self._current = self._current, config
+        return former

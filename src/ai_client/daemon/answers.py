@@ -1,0 +1,50 @@
+"""Answers as the daemon puts them on the wire."""
+
+from __future__ import annotations
+
+import asyncio
+
+import msgspec
+
+from ai_client.answers import JSON, cost_header, error_headers, error_json, told
+from ai_client.errors import AIClientError
+from ai_client.model.record import Record
+from ai_client.model.reply import Reply, Stream
+from ai_client.transport.exchange import Exchange
+
+
+def send_json(exchange: Exchange, value: object, status: int = 200) -> None:
+    """Answer with `value` as JSON."""
+    exchange.send(status, (JSON,), msgspec.json.encode(value))
+
+
+def send_error(exchange: Exchange, error: AIClientError, record: Record | None = None) -> None:
+    """Answer with an error."""
+    exchange.send(error.status, error_headers(error, record), error_json(error))
+
+
+async def send_reply(exchange: Exchange, reply: Reply, record: Record) -> None:
+    """Answer with what the pipeline brought; streams as they come."""
+    headers = reply.headers + told(record)
+    if reply.stream is None:
+        headers.append(cost_header(record))
+        exchange.send(reply.status, headers, reply.body)
+    else:
+        exchange.start(reply.status, headers)
+        await _send_stream(exchange, reply.stream)
+
+
+async def _send_stream(exchange: Exchange, stream: Stream) -> None:
+    try:
+        async for piece in stream:
+            exchange.write(piece)
+            if exchange.backed_up:
+                await exchange.drain()
+        exchange.end()
+    except AIClientError as error:
+        # the status has left; what remains is to say so, and not to end as if the answer were whole
+        exchange.write(b"event: error\ndata: " + error_json(error) + b"\n\n")
+        exchange.close_raw()
+    except asyncio.CancelledError:
+        await stream.aclose()
+        raise

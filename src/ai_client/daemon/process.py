@@ -1,0 +1,193 @@
+"""The daemon as a process: from its configuration to READY, through reloads, to a clean end."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from collections.abc import Callable, MutableMapping
+
+from ai_client._version import __version__
+from ai_client.build import build, open_daemon
+from ai_client.config.load import Loaded
+from ai_client.config.snapshot import Config
+from ai_client.daemon.app import Handler, Render
+from ai_client.daemon.auth import Gate
+from ai_client.daemon.listen import Address, check_exposure, parse_address
+from ai_client.errors import AIClientError
+from ai_client.telemetry.exposition import Exposition
+from ai_client.telemetry.metrics import MetricsSink
+from ai_client.transport.exchange import Exchange, Request
+from ai_client.transport.server import Server, ServerLimits
+from ai_client.transport.systemd import listen_fds, notify, watchdog_interval_ns
+
+_FLUSH_SECONDS = 1.0
+_NEEDS_RESTART = ("daemon", "logging", "monitoring", "caching", "costs")
+"""Sections that are read once, at the start: a reload says so when they changed."""
+
+
+class Daemon:
+    """`await start()`, then `await wait()`: returns when it was told to stop and everything is closed."""
+
+    def __init__(
+        self, load: Callable[[], Loaded], listen: tuple[str, ...], environ: MutableMapping[str, str]
+    ) -> None:
+        """`load` reads the configuration, at the start and at each reload; `listen` overrides its addresses."""
+        self._load = load
+        self._listen = listen
+        self._environ = environ
+        self._stop = asyncio.Event()
+        self._tasks: list[asyncio.Task[None]] = []
+        self._servers: list[Server] = []
+        self._reloading = False
+        self.bound: list[str] = []
+
+    async def start(self) -> None:
+        """Listen and be ready. Raises `ConfigurationError`, or OSError when an address cannot be had."""
+        loaded = self._load()
+        config = self._config = loaded.config
+        addresses = [parse_address(text) for text in self._listen or config.daemon.listen]
+        gate = Gate(config.apps)
+        check_exposure(addresses, tokens=gate.demands_tokens)
+        self._shared = shared = open_daemon(config)
+        for warning in loaded.warnings:
+            shared.journal.warning("configuration", message=warning)
+        render = _renderer(shared.metrics)
+        self._handler = Handler(build(config, shared), gate, render)
+        try:
+            await self._listen_all(config, addresses)
+        except BaseException:
+            await self._close(0)
+            raise
+        self._tasks.append(asyncio.create_task(self._flush_forever()))
+        self._watch_signals()
+        self._notify("READY=1\nSTATUS=serving on " + ", ".join(self.bound))
+        shared.journal.info("ready", version=__version__, listen=", ".join(self.bound), pid=os.getpid())
+
+    async def wait(self) -> None:
+        """Serve until SIGTERM or SIGINT, then drain and close."""
+        await self._stop.wait()
+        self._notify("STOPPING=1")
+        await self._close(self._config.daemon.drain_timeout)
+
+    def stop(self) -> None:
+        """Begin the end."""
+        self._stop.set()
+
+    async def reload(self) -> None:
+        """Read the configuration again; a wrong one is refused whole, and the last good one stays."""
+        if self._reloading:
+            return
+        self._reloading = True
+        self._notify(f"RELOADING=1\nMONOTONIC_USEC={self._shared.clock.monotonic_ns() // 1000}")
+        handler, journal = self._handler, self._shared.journal
+        try:
+            loaded = await asyncio.get_running_loop().run_in_executor(None, self._load)
+            service = build(loaded.config, self._shared)
+        except (AIClientError, OSError) as error:
+            handler.state.reload_failed = str(error)
+            self._count_reload(applied=False)
+            journal.error("reload_refused", message=str(error))
+        else:
+            former, handler.service = handler.service, service
+            handler.gate = Gate(loaded.config.apps)
+            handler.state.reload_failed = ""
+            former.retire()
+            self._count_reload(applied=True)
+            late = [name for name in _NEEDS_RESTART if getattr(loaded.config, name) != getattr(self._config, name)]
+            self._config = loaded.config
+            journal.info("reloaded", warnings="; ".join(loaded.warnings), after_restart=", ".join(late))
+        finally:
+            self._reloading = False
+            self._notify("READY=1")
+
+    async def _listen_all(self, config: Config, addresses: list[Address]) -> None:
+        daemon = config.daemon
+        limits = ServerLimits(
+            daemon.max_body_mb << 20,
+            daemon.max_header_kb << 10,
+            daemon.max_headers,
+            daemon.header_timeout,
+            daemon.body_timeout,
+            daemon.keepalive_timeout,
+            daemon.max_connections,
+        )
+        server = Server(self._handler, limits, on_crash=self._crashed)
+        self._servers.append(server)
+        inherited = listen_fds(self._environ, os.getpid())
+        for sock in inherited:
+            name = sock.getsockname()
+            await server.adopt(sock)
+            self.bound.append(f"unix:{name}" if isinstance(name, str) else str(Address(name[0], name[1])))
+        for address in [] if inherited else addresses:
+            if address.path is not None:
+                await server.listen_unix(address.path)
+                self.bound.append(str(address))
+            else:
+                host, port = await server.listen_tcp(address.host, address.port)
+                self.bound.append(str(Address(host, port)))
+        monitoring = config.monitoring
+        if monitoring.enable_metrics and monitoring.export_prometheus:
+            exporter = Server(self._metrics_only, limits, on_crash=self._crashed)
+            self._servers.append(exporter)
+            try:
+                await exporter.listen_tcp(monitoring.metrics_host, monitoring.metrics_port)
+            except OSError as error:
+                # metrics are on the main listener as well: no reason to answer nobody
+                where = f"{monitoring.metrics_host}:{monitoring.metrics_port}"
+                self._shared.journal.warning("metrics_port_unavailable", address=where, message=str(error))
+
+    def _metrics_only(self, request: Request, exchange: Exchange) -> None:
+        if request.path == "/metrics" and request.method in ("GET", "HEAD"):
+            self._handler.metrics(request, exchange)
+        else:
+            exchange.send(404, ((b"content-type", b"text/plain"),), b"metrics are at /metrics\n")
+
+    def _watch_signals(self) -> None:
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self.stop)
+        loop.add_signal_handler(signal.SIGHUP, self._reload_soon)
+        interval = watchdog_interval_ns(self._environ, os.getpid())
+        if interval is not None:
+            self._tasks.append(asyncio.create_task(self._pet(interval / 1e9 / 2)))
+
+    def _reload_soon(self) -> None:
+        self._tasks = [task for task in self._tasks if not task.done()]
+        self._tasks.append(asyncio.create_task(self.reload()))
+
+    async def _pet(self, seconds: float) -> None:
+        while True:
+            self._notify("WATCHDOG=1")
+            await asyncio.sleep(seconds)
+
+    async def _flush_forever(self) -> None:
+        while True:
+            await asyncio.sleep(_FLUSH_SECONDS)
+            await self._shared.flush()
+
+    def _crashed(self, error: BaseException) -> None:
+        self._shared.crash(error)
+
+    def _count_reload(self, *, applied: bool) -> None:
+        if self._shared.metrics is not None:
+            self._shared.metrics.config_reloaded(applied=applied)
+
+    def _notify(self, state: str) -> None:
+        notify(state, self._environ)
+
+    async def _close(self, grace: float) -> None:
+        self._handler.state.draining = True
+        for task in self._tasks:
+            task.cancel()
+        finished = await asyncio.gather(*(server.drain(grace) for server in self._servers))
+        self._handler.service.close()
+        self._shared.journal.info("stopped", drained=all(finished))
+        await self._shared.close()
+
+
+def _renderer(metrics: MetricsSink | None) -> Render | None:
+    if metrics is None:
+        return None
+    exposition = Exposition(metrics)
+    return lambda accept: exposition.render((accept or b"").decode("latin-1"))

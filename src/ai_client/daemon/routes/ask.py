@@ -1,0 +1,75 @@
+"""POST /v1/chat/completions and its kind, and every other /v1 path that is passed through."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import TypeVar
+
+from ai_client.config.snapshot import App
+from ai_client.daemon.answers import send_error, send_reply
+from ai_client.errors import AIClientError, InvalidRequestError
+from ai_client.model.request import Endpoint
+from ai_client.providers.openai.wire import forwarded
+from ai_client.service import Ask, Service
+from ai_client.transport.exchange import Exchange, Request
+
+_REQUEST_ID = re.compile(rb"[!-~]{1,128}")
+_ESCAPED_DOT = re.compile(r"%2e", re.IGNORECASE)
+_N = TypeVar("_N", int, float)
+
+
+async def ask(service: Service, app: App, request: Request, exchange: Exchange, endpoint: Endpoint, path: str) -> None:
+    """Take a request through the pipeline and answer it. `path` is what follows /v1."""
+    try:
+        question = _read(request, endpoint, path)
+    except AIClientError as error:
+        send_error(exchange, error)
+        return
+    record = service.record(question, app)
+    try:
+        reply = await service.answer(question, app, record)
+    except AIClientError as error:
+        send_error(exchange, error, record)
+        return
+    await send_reply(exchange, reply, record)
+
+
+def _read(request: Request, endpoint: Endpoint, path: str) -> Ask:
+    """The request's own words about how it wants to be treated. Raises `InvalidRequestError`."""
+    request_id = ""
+    priority = 0
+    timeout: float | None = None
+    fresh = False
+    tag = ""
+    for name, value in request.headers:
+        if name == b"x-request-id":
+            if _REQUEST_ID.fullmatch(value):
+                request_id = value.decode("latin-1")
+        elif name == b"x-priority":
+            priority = _number(name, value, int)
+        elif name == b"x-ai-client-timeout":
+            timeout = _number(name, value, float)
+        elif name == b"x-ai-client-tag":
+            tag = value.decode("latin-1")[:64]
+        elif name == b"cache-control":
+            fresh = b"no-cache" in value or b"no-store" in value
+    if endpoint is Endpoint.OTHER:
+        path = _safe(path) + (f"?{request.query}" if request.query else "")
+    headers = forwarded(request.headers)
+    return Ask(endpoint, request.body, path, request.method, headers, request_id, priority, timeout, fresh, tag)
+
+
+def _number(name: bytes, value: bytes, kind: Callable[[bytes], _N]) -> _N:
+    try:
+        return kind(value)
+    except ValueError:
+        header = name.decode("latin-1")
+        raise InvalidRequestError(f"the header {header} is not a number", param=header) from None
+
+
+def _safe(path: str) -> str:
+    """A path that stays below the provider's base URL."""
+    if any(segment in (".", "..") for segment in _ESCAPED_DOT.sub(".", path).split("/")) or "\\" in path:
+        raise InvalidRequestError("the path climbs out of /v1: write it without . and ..")
+    return path

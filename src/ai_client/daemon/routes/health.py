@@ -1,0 +1,38 @@
+"""GET /health/live and /health/ready."""
+
+from __future__ import annotations
+
+import msgspec
+
+from ai_client._version import __version__
+from ai_client.daemon.answers import send_json
+from ai_client.service import Service
+from ai_client.transport.exchange import Exchange
+
+
+class State(msgspec.Struct):
+    """What the daemon knows of itself."""
+
+    draining: bool = False
+    reload_failed: str = ""
+
+
+def live(exchange: Exchange) -> None:
+    """The process answers: that is all this says."""
+    send_json(exchange, {"status": "live", "version": __version__})
+
+
+def ready(service: Service, state: State, exchange: Exchange) -> None:
+    """200 while new calls are welcome; 503 while the daemon drains."""
+    config = service.config
+    body = {
+        "status": "draining" if state.draining else "ready",
+        "version": __version__,
+        "in_flight": service.in_flight,
+        "providers": {
+            name: {"base_url": provider.base_url, "key": provider.api_key is not None, "verify_ssl": provider.verify_ssl}
+            for name, provider in config.providers.items()
+        },
+        "reload_failed": state.reload_failed or None,
+    }
+    send_json(exchange, body, 503 if state.draining else 200)

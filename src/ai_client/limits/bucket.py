@@ -1,0 +1,60 @@
+"""The token bucket, in exact integers.
+
+A bucket of `rate` units a `period_ns` that holds at most `burst` units. Its level is kept in units times
+nanoseconds (one unit is `period_ns` of level), so that refilling is `rate × elapsed` with nothing rounded: the
+generic cell rate algorithm of ITU-T I.371, counted upwards.
+"""
+
+from __future__ import annotations
+
+MINUTE_NS = 60_000_000_000
+
+
+class Bucket:
+    """Units that grow back. All methods are synchronous and take the time in monotonic nanoseconds.
+
+    Debt is allowed: what was really spent may exceed what was reserved, and one request may be larger than the
+    bucket. It is then let through from a full bucket, and paid for by a level below zero.
+    """
+
+    __slots__ = ("_capacity", "_level", "_period", "_rate", "_seen")
+
+    def __init__(self, rate: int, burst: int, now_ns: int, period_ns: int = MINUTE_NS) -> None:
+        """`rate` units grow back each `period_ns`; `burst` (at least 1) is what a rested bucket holds."""
+        if rate < 1 or burst < 1:
+            raise ValueError(f"a bucket needs a rate and a burst of at least 1, not {rate} and {burst}")
+        self._rate = rate
+        self._period = period_ns
+        self._capacity = burst * period_ns
+        self._level = self._capacity
+        self._seen = now_ns
+
+    def wait_ns(self, units: int, now_ns: int) -> int:
+        """Nanoseconds until `units` may be taken; 0 when they may be now."""
+        self._refill(now_ns)
+        need = min(units * self._period, self._capacity)
+        return 0 if self._level >= need else -(-(need - self._level) // self._rate)
+
+    def take(self, units: int) -> None:
+        """Take `units`, be they there or not: ask `wait_ns` first. Negative units are given back."""
+        self._level = min(self._level - units * self._period, self._capacity)
+
+    def drain_ns(self, units: int) -> int:
+        """Nanoseconds in which `units` grow back: how long they keep everybody behind them waiting."""
+        return -(-units * self._period // self._rate)
+
+    def available(self, now_ns: int) -> int:
+        """Whole units there now; negative when in debt."""
+        self._refill(now_ns)
+        return self._level // self._period
+
+    @property
+    def rate(self) -> int:
+        """Units a period."""
+        return self._rate
+
+    def _refill(self, now_ns: int) -> None:
+        elapsed = now_ns - self._seen
+        if elapsed > 0:
+            self._seen = now_ns
+            self._level = min(self._level + self._rate * elapsed, self._capacity)

@@ -1,0 +1,62 @@
+"""A request before routing, and after it."""
+
+from __future__ import annotations
+
+import msgspec
+
+from ai_client.model.record import Record
+from ai_client.model.request import Endpoint, Fields
+
+Headers = list[tuple[bytes, bytes]]
+"""Header fields in order; names are lower case."""
+
+
+class Call(msgspec.Struct, frozen=True, gc=False):
+    """A request before routing.
+
+    `path` is the path below the provider's base URL, query included. `body` is as the caller sent it.
+    `headers` are the caller's own that the provider may see (content type, idempotency key, beta flags).
+    `deadline_ns` is of the monotonic clock. `priority` runs from 1 (last) to 10 (first); 5 is usual.
+    `cache` is False when the caller asked for a fresh answer.
+    """
+
+    endpoint: Endpoint
+    method: str
+    path: str
+    body: bytes
+    fields: Fields
+    headers: Headers
+    deadline_ns: int
+    priority: int
+    app: str
+    record: Record
+    cache: bool = True
+
+    @property
+    def repeatable(self) -> bool:
+        """May it be sent twice? Asking a model may; what a passed-through POST or DELETE does, nobody here knows."""
+        return self.endpoint is not Endpoint.OTHER or self.method in ("GET", "HEAD")
+
+
+class Target(msgspec.Struct, frozen=True, gc=False):
+    """A provider, a model and a key: one place where a call can be answered.
+
+    `model` is the name callers know, `upstream_model` the name the provider knows.
+    """
+
+    provider: str
+    model: str
+    upstream_model: str
+
+    @property
+    def name(self) -> str:
+        """`provider/model`, as headers, logs and metrics write it."""
+        return f"{self.provider}/{self.model}" if self.model else self.provider
+
+
+class Attempt(msgspec.Struct, frozen=True, gc=False):
+    """A call, the target chosen for it, and which try at that target this is, from 1."""
+
+    call: Call
+    target: Target
+    number: int = 1

@@ -1,0 +1,37 @@
+"""What happened to one call: filled in by the stages it passes, read by the telemetry when it ends."""
+
+from __future__ import annotations
+
+import msgspec
+
+from ai_client.model.usage import NO_USAGE, Usage
+
+
+class Record(msgspec.Struct, gc=False):
+    """The one mutable thing that travels with a call. Each field has one writer, named here.
+
+    Times are nanoseconds; `started_ns` is of the monotonic clock, `unix_ns` of the calendar. Money is nano-dollars.
+    """
+
+    request_id: str
+    endpoint: str
+    app: str
+    tag: str
+    priority: int
+    stream: bool
+    started_ns: int
+    unix_ns: int
+    asked_model: str = ""
+    model: str = ""  # routed: the model that answered
+    target: str = ""  # retried: provider/model of the last attempt
+    attempts: int = 0  # retried
+    cache: str = ""  # cached: "hit", "miss", "coalesced", or "" when the cache had no say
+    queue_ns: int = 0  # limited: summed over the attempts
+    first_byte_ns: int = 0  # send: from the start of the call to its first content
+    duration_ns: int = 0  # observed
+    status: int = 0  # observed
+    error: str = ""  # observed: the error's code
+    usage: Usage = NO_USAGE  # accounted
+    cost_nano: int = 0  # accounted: summed over the attempts that were billed
+    bytes_in: int = 0  # the front door
+    bytes_out: int = 0  # observed

@@ -1,0 +1,52 @@
+"""An answer on its way back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol
+
+import msgspec
+
+from ai_client.model.call import Headers
+from ai_client.model.usage import NO_USAGE, Usage
+
+
+class StreamEnd(msgspec.Struct, frozen=True, gc=False):
+    """How a stream ended: whole, with `error` None; or by that error; or given up by its reader."""
+
+    error: BaseException | None
+    usage: Usage
+    cancelled: bool = False
+
+
+class Stream(Protocol):
+    """The body of a streamed answer: whole server-sent events, as bytes.
+
+    A stream owns what was taken for it (slot, reservation, connection). Its finishers run exactly once: at the
+    end, the error or the close, whichever comes first.
+    """
+
+    def __aiter__(self) -> Stream:
+        """Itself."""
+
+    async def __anext__(self) -> bytes:
+        """The next bytes, at least one whole event. Raises an `AIClientError` when the provider breaks off."""
+
+    def on_end(self, finisher: Callable[[StreamEnd], None]) -> None:
+        """Have `finisher` called once, when the stream is over; in the order of registration."""
+
+    async def aclose(self) -> None:
+        """Give the stream up: closes the upstream request. Harmless after the end."""
+
+
+class Reply(msgspec.Struct, gc=False):
+    """An answer: whole (`body`), or streamed (`stream`, and `body` is empty).
+
+    `headers` are the provider's that the caller may see. `status` is always 2xx or 3xx: errors are raised.
+    """
+
+    status: int
+    headers: Headers
+    body: bytes = b""
+    stream: Stream | None = None
+    usage: Usage = NO_USAGE

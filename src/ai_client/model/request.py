@@ -1,0 +1,100 @@
+"""The few fields of a request body that the pipeline needs; everything else in it travels untouched."""
+
+from __future__ import annotations
+
+import enum
+from typing import Any
+
+import msgspec
+
+
+class Endpoint(enum.Enum):
+    """What a call asks for. The value is its path below the provider's base URL."""
+
+    CHAT = "/chat/completions"
+    COMPLETIONS = "/completions"
+    EMBEDDINGS = "/embeddings"
+    RESPONSES = "/responses"
+    OTHER = ""  # passed through: the call carries its own path
+
+
+class Part(msgspec.Struct, gc=False):
+    """One piece of a message whose content is a list; only text counts here."""
+
+    text: str = ""
+
+
+class Message(msgspec.Struct, gc=False):
+    """One message of a conversation."""
+
+    role: str
+    content: str | list[Part] | None = None
+
+
+class StreamOptions(msgspec.Struct, gc=False):
+    """OpenAI's `stream_options`."""
+
+    include_usage: bool = False
+
+
+class ChatFields(msgspec.Struct, gc=False):
+    """`/chat/completions`."""
+
+    model: str
+    messages: list[Message]
+    stream: bool | None = None
+    max_tokens: int | None = None
+    max_completion_tokens: int | None = None
+    n: int | None = None
+    stream_options: StreamOptions | None = None
+
+
+class CompletionFields(msgspec.Struct, gc=False):
+    """`/completions`. The prompt is a string, strings, token ids, or lists of token ids."""
+
+    model: str
+    prompt: str | list[Any]
+    stream: bool | None = None
+    max_tokens: int | None = None
+    n: int | None = None
+    stream_options: StreamOptions | None = None
+
+
+class EmbeddingFields(msgspec.Struct, gc=False):
+    """`/embeddings`. The input is a string, strings, token ids, or lists of token ids."""
+
+    model: str
+    input: str | list[Any]
+
+
+class ResponseFields(msgspec.Struct, gc=False):
+    """`/responses`. The input is a string or a list of items."""
+
+    model: str
+    input: str | list[Any] = ""
+    instructions: str | None = None
+    stream: bool | None = None
+    max_output_tokens: int | None = None
+
+
+class OtherFields(msgspec.Struct, gc=False):
+    """Any other JSON body: whatever it says of its model and stream."""
+
+    model: str = ""
+    stream: bool | None = None
+
+
+class Fields(msgspec.Struct, frozen=True, gc=False):
+    """What every endpoint's body comes down to.
+
+    `input_chars` counts the characters of the prompt (the tokens of a prompt given as token ids count 4 each),
+    `text` is the last thing the user said, `max_output` the caller's own bound on output tokens, 0 when unbounded.
+    """
+
+    model: str
+    stream: bool = False
+    input_chars: int = 0
+    max_output: int = 0
+    text: str = ""
+    include_usage: bool = False
+    choices: int = 1

@@ -1,0 +1,160 @@
+"""The official `openai` SDK on our pipeline: its own clients, with a transport that never leaves this process.
+
+Needs the extra `openai`. Works with the SDK's versions from 1.12 on: those up to 2 speak through `httpx`, later ones
+through its successor `httpx2`; both have the same transport interface, and the installed SDK decides.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import AsyncIterator, Iterator
+from typing import Any
+
+import openai
+
+from ai_client.answers import cost_header, error_headers, error_json, told
+from ai_client.client import AsyncAIClient
+from ai_client.errors import AIClientError
+from ai_client.model.record import Record
+from ai_client.model.reply import Reply, Stream
+from ai_client.model.request import Endpoint
+from ai_client.providers.openai.wire import forwarded
+from ai_client.sync_client import LoopThread
+
+_legacy = not hasattr(importlib.import_module("openai._base_client"), "httpx2")
+_httpx: Any = importlib.import_module("httpx" if _legacy else "httpx2")
+
+_BASE_URL = "http://ai-client.invalid/v1"
+"""RFC 2606: a name that cannot be reached, should a request ever slip past the transport."""
+
+_ENDPOINTS = {endpoint.value: endpoint for endpoint in Endpoint if endpoint is not Endpoint.OTHER}
+
+
+def get_async_client(client: AsyncAIClient | None = None, **options: Any) -> openai.AsyncOpenAI:
+    """The SDK's `AsyncOpenAI`, running on `client` (default: a new `AsyncAIClient()` from the node's configuration).
+
+    `options` go to the SDK. Its own retries are off: the pipeline retries. Closing it closes the client.
+    """
+    transport = _AsyncTransport(client or AsyncAIClient())
+    http_client = _httpx.AsyncClient(transport=transport, base_url=_BASE_URL)
+    return openai.AsyncOpenAI(**_options(options), http_client=http_client)
+
+
+def get_client(**options: Any) -> openai.OpenAI:
+    """The SDK's `OpenAI`, running on an `AsyncAIClient` made from the node's configuration, in a thread of its own.
+
+    `options` go to the SDK. Its own retries are off: the pipeline retries. Close it when done.
+    """
+    transport = _SyncTransport(LoopThread())
+    http_client = _httpx.Client(transport=transport, base_url=_BASE_URL)
+    return openai.OpenAI(**_options(options), http_client=http_client)
+
+
+def _options(options: dict[str, Any]) -> dict[str, Any]:
+    return {"api_key": "held by ai-client", "base_url": _BASE_URL, "max_retries": 0, **options}
+
+
+class _AsyncTransport(_httpx.AsyncBaseTransport):  # type: ignore[misc]  # the module is chosen at run time
+    def __init__(self, client: AsyncAIClient) -> None:
+        self._client = client
+
+    async def handle_async_request(self, request: Any) -> Any:
+        status, headers, body, stream = await _ask(self._client, request, await request.aread())
+        if stream is not None:
+            return _httpx.Response(status, headers=headers, stream=_AsyncBody(stream))
+        return _httpx.Response(status, headers=headers, content=body)
+
+    async def aclose(self) -> None:
+        await self._client.aclose()
+
+
+class _AsyncBody(_httpx.AsyncByteStream):  # type: ignore[misc]  # as above
+    def __init__(self, stream: Stream) -> None:
+        self._stream = stream
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        try:
+            async for piece in self._stream:
+                yield piece
+        except AIClientError as error:
+            raise _httpx.RemoteProtocolError(error.message) from error
+
+    async def aclose(self) -> None:
+        await self._stream.aclose()
+
+
+class _SyncTransport(_httpx.BaseTransport):  # type: ignore[misc]  # as above
+    def __init__(self, thread: LoopThread) -> None:
+        self._thread = thread
+        try:
+            self._client = thread.run(_new_client())
+        except BaseException:
+            thread.close()
+            raise
+
+    def handle_request(self, request: Any) -> Any:
+        status, headers, body, stream = self._thread.run(_ask(self._client, request, request.read()))
+        if stream is not None:
+            return _httpx.Response(status, headers=headers, stream=_SyncBody(self._thread, stream))
+        return _httpx.Response(status, headers=headers, content=body)
+
+    def close(self) -> None:
+        self._thread.run(self._client.aclose())
+        self._thread.close()
+
+
+class _SyncBody(_httpx.SyncByteStream):  # type: ignore[misc]  # as above
+    def __init__(self, thread: LoopThread, stream: Stream) -> None:
+        self._thread = thread
+        self._stream = stream
+
+    def __iter__(self) -> Iterator[bytes]:
+        while True:
+            try:
+                piece = self._thread.run(_next(self._stream))
+            except AIClientError as error:
+                raise _httpx.RemoteProtocolError(error.message) from error
+            if piece is None:
+                return
+            yield piece
+
+    def close(self) -> None:
+        self._thread.run(self._stream.aclose())
+
+
+async def _new_client() -> AsyncAIClient:
+    return AsyncAIClient()
+
+
+async def _next(stream: Stream) -> bytes | None:
+    """The next piece, None at the end: a StopAsyncIteration does not travel between threads."""
+    async for piece in stream:
+        return piece
+    return None
+
+
+Answer = tuple[int, list[tuple[bytes, bytes]], bytes, Stream | None]
+
+
+async def _ask(client: AsyncAIClient, request: Any, body: bytes) -> Answer:
+    path = request.url.raw_path.decode("ascii").removeprefix("/v1")
+    endpoint = _ENDPOINTS.get(path, Endpoint.OTHER) if request.method == "POST" else Endpoint.OTHER
+    headers = forwarded([(name.lower(), value) for name, value in request.headers.raw])
+    priority = request.headers.get("x-priority", "0")
+    record: Record | None = None
+    try:
+        reply: Reply
+        reply, record = await client.ask(
+            endpoint,
+            body,
+            priority=int(priority) if priority.isdigit() else 0,
+            path=path,
+            method=request.method,
+            headers=headers,
+        )
+    except AIClientError as error:
+        return error.status, error_headers(error), error_json(error), None
+    told_headers = reply.headers + told(record)
+    if reply.stream is None:
+        told_headers.append(cost_header(record))
+    return reply.status, told_headers, reply.body, reply.stream

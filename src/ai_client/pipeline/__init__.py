@@ -1,0 +1,58 @@
+"""The request's travel.
+
+    observed(cached(routed(fallback(retried(limited(accounted(send)))))))
+
+The order is written here and nowhere else. Each stage wraps the one inside it: retry and fallback enclose the
+limiter, so that every attempt reserves afresh; accounting sits inside them, because a broken attempt may still be
+billed. A stage whose feature is off is left out, and then costs nothing.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Mapping, Sequence
+
+import msgspec
+
+from ai_client.clock import Clock
+from ai_client.cost.prices import Price
+from ai_client.limits.base import Limiter
+from ai_client.model.call import Target
+from ai_client.pipeline.accounted import Accounted
+from ai_client.pipeline.base import AttemptStage, CallStage
+from ai_client.pipeline.fallback import Fallback
+from ai_client.pipeline.limited import Limited
+from ai_client.pipeline.observed import Observed
+from ai_client.pipeline.retried import Retried, RetrySettings
+from ai_client.pipeline.routed import Routed
+from ai_client.pipeline.send import Send
+from ai_client.providers.base import Provider
+from ai_client.telemetry.base import Sink
+
+
+class Parts(msgspec.Struct, frozen=True):
+    """All that the stages need. `cache` is None, and `limits` and `app_limits` are empty, where those are off."""
+
+    clock: Clock
+    rng: random.Random
+    sinks: Sequence[Sink]
+    providers: Mapping[str, Provider]
+    decide: Callable[[str, str], Sequence[Target]]
+    pass_through: Target
+    price: Callable[[str], Price | None]
+    on_unknown_price: Callable[[str], None]
+    refuse_unknown_price: bool
+    retry: RetrySettings
+    limits: Mapping[str, Limiter]
+    app_limits: Mapping[str, Limiter]
+
+
+def build_pipeline(parts: Parts) -> Observed:
+    """Put the stages around one another, innermost first."""
+    attempt: AttemptStage = Send(parts.providers, parts.clock)
+    attempt = Accounted(attempt, parts.price, parts.on_unknown_price, refuse_unknown=parts.refuse_unknown_price)
+    if parts.limits or parts.app_limits:
+        attempt = Limited(attempt, parts.limits, parts.app_limits, parts.clock)
+    attempt = Retried(attempt, parts.retry, parts.clock, parts.rng, parts.sinks)
+    call: CallStage = Routed(Fallback(attempt, parts.retry.max_attempts), parts.decide, parts.pass_through)
+    return Observed(call, parts.sinks, parts.clock)

@@ -1,0 +1,78 @@
+"""Instead of all the stages inside `observed`, where the node's daemon runs them: hand the call to it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import msgspec
+
+from ai_client.answers import nano
+from ai_client.clock import Clock
+from ai_client.cost.meter import cost_nano
+from ai_client.cost.prices import Price
+from ai_client.model.call import Attempt, Call, Target
+from ai_client.model.record import Record
+from ai_client.model.reply import Reply, StreamEnd
+from ai_client.providers.base import Provider
+
+DAEMON = Target("daemon", "", "")
+
+
+class Local:
+    """One attempt, which the daemon turns into as many as it takes; its headers say what happened."""
+
+    __slots__ = ("_clock", "_price", "_provider")
+
+    def __init__(self, provider: Provider, price: Callable[[str], Price | None], clock: Clock) -> None:
+        self._provider = provider
+        self._price = price
+        self._clock = clock
+
+    async def __call__(self, call: Call) -> Reply:
+        """Pass the call on, with what the daemon has to know of it."""
+        record = call.record
+        left = (call.deadline_ns - self._clock.monotonic_ns()) / 1e9
+        headers = [
+            *call.headers,
+            (b"x-priority", b"%d" % call.priority),
+            (b"x-ai-client-timeout", b"%.3f" % max(left, 0.001)),
+        ]
+        if record.tag:
+            headers.append((b"x-ai-client-tag", record.tag.encode("latin-1", "replace")))
+        if not call.cache:
+            headers.append((b"cache-control", b"no-cache"))
+        reply = await self._provider.send(Attempt(msgspec.structs.replace(call, headers=headers), DAEMON))
+        record.first_byte_ns = self._clock.monotonic_ns() - record.started_ns
+        reply.headers = _note(reply, record)
+        record.usage = reply.usage
+        if reply.stream is not None:
+            reply.stream.on_end(lambda end: self._stream_ended(record, end))
+        return reply
+
+    def _stream_ended(self, record: Record, end: StreamEnd) -> None:
+        # the headers left before the cost was known: it is reckoned here from the same table
+        record.usage = end.usage
+        price = self._price(record.model)
+        if price is not None:
+            record.cost_nano = cost_nano(price, end.usage)
+
+
+def _note(reply: Reply, record: Record) -> list[tuple[bytes, bytes]]:
+    """Write what the daemon said of the call into its record; returns the headers that remain."""
+    remaining = []
+    for name, value in reply.headers:
+        if name == b"x-ai-client-target":
+            record.target = value.decode("latin-1")
+        elif name == b"x-ai-client-attempts":
+            record.attempts = int(value)
+        elif name == b"x-ai-client-queue-ms":
+            record.queue_ns = int(float(value) * 1e6)
+        elif name == b"x-ai-client-cache":
+            record.cache = value.decode("latin-1")
+        elif name == b"x-ai-client-cost-usd":
+            record.cost_nano = nano(value)
+        elif name == b"x-upstream-request-id":
+            record.request_id = value.decode("latin-1")
+        else:
+            remaining.append((name, value))
+    return remaining

@@ -1,0 +1,92 @@
+"""The same target again, after a wait: exponential backoff with full jitter, or as long as the provider asks."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Sequence
+
+import msgspec
+
+from ai_client.clock import Clock
+from ai_client.errors import AIClientError, UpstreamError
+from ai_client.model.call import Attempt
+from ai_client.model.events import AttemptFailed
+from ai_client.model.reply import Reply
+from ai_client.pipeline.base import AttemptStage
+from ai_client.routing.retry import backoff
+from ai_client.telemetry.base import Sink
+
+
+class RetrySettings(msgspec.Struct, frozen=True):
+    """How often and how patiently. Delays in seconds; `max_attempts` is over all targets of a call."""
+
+    max_retries: int = 3
+    max_attempts: int = 6
+    base_delay: float = 0.5
+    max_delay: float = 30.0
+
+
+class Retried:
+    """Tries one target up to `max_retries` times more, within the call's deadline and its budget of attempts.
+
+    Only what the provider did wrong is tried again (`UpstreamError.retryable`). What our own limiter refused is not:
+    it has already waited as long as it could. A Retry-After longer than `max_delay` ends the tries at this target.
+    """
+
+    __slots__ = ("_clock", "_inner", "_rng", "_settings", "_sinks")
+
+    def __init__(
+        self, inner: AttemptStage, settings: RetrySettings, clock: Clock, rng: random.Random, sinks: Sequence[Sink]
+    ) -> None:
+        self._inner = inner
+        self._settings = settings
+        self._clock = clock
+        self._rng = rng
+        self._sinks = tuple(sinks)
+
+    async def __call__(self, attempt: Attempt) -> Reply:
+        """Pass the attempt on, again if need be."""
+        record = attempt.call.record
+        record.target = attempt.target.name
+        while True:
+            record.attempts += 1
+            try:
+                return await self._inner(attempt)
+            except AIClientError as error:
+                wait = self._wait(attempt, error)
+                self._tell(attempt, error, wait)
+                if wait is None:
+                    raise
+            await asyncio.sleep(wait)
+            attempt = Attempt(attempt.call, attempt.target, attempt.number + 1)
+
+    def _wait(self, attempt: Attempt, error: AIClientError) -> float | None:
+        """Seconds until the next try, None for no more."""
+        settings = self._settings
+        call = attempt.call
+        if not (isinstance(error, UpstreamError) and error.retryable and (call.repeatable or not error.sent)):
+            return None
+        if attempt.number > settings.max_retries or call.record.attempts >= settings.max_attempts:
+            return None
+        wait = backoff(attempt.number, settings.base_delay, settings.max_delay, self._rng)
+        if error.retry_after is not None:
+            if error.retry_after > settings.max_delay:
+                return None
+            # at least as long as asked, and spread: everybody was told the same
+            wait = error.retry_after + min(wait, settings.base_delay)
+        left = (call.deadline_ns - self._clock.monotonic_ns()) / 1e9
+        return wait if wait < left else None
+
+    def _tell(self, attempt: Attempt, error: AIClientError, wait: float | None) -> None:
+        event = AttemptFailed(
+            attempt.call.record.request_id,
+            attempt.target.name,
+            attempt.number,
+            error.code or error.type,
+            error.status,
+            error.message,
+            -1 if wait is None else int(wait * 1e9),
+        )
+        for sink in self._sinks:
+            sink.attempt_failed(event)

@@ -1,0 +1,125 @@
+"""What OpenAI's dialect answers, as far as the pipeline reads it."""
+
+from __future__ import annotations
+
+import msgspec
+
+from ai_client.errors import BrokenReplyError
+from ai_client.model.usage import NO_USAGE, Usage
+
+
+class PromptDetails(msgspec.Struct, gc=False):
+    """`prompt_tokens_details`, or `input_tokens_details` of the Responses API."""
+
+    cached_tokens: int | None = 0
+
+
+class OutputDetails(msgspec.Struct, gc=False):
+    """`completion_tokens_details`, or `output_tokens_details` of the Responses API."""
+
+    reasoning_tokens: int | None = 0
+
+
+class UsageFields(msgspec.Struct, gc=False):
+    """`usage`: the first five of chat, completions and embeddings, the others of the Responses API."""
+
+    prompt_tokens: int | None = None
+    completion_tokens: int | None = None
+    prompt_tokens_details: PromptDetails | None = None
+    completion_tokens_details: OutputDetails | None = None
+    input_tokens: int | None = None
+    output_tokens: int | None = None
+    input_tokens_details: PromptDetails | None = None
+    output_tokens_details: OutputDetails | None = None
+
+    def usage(self) -> Usage:
+        """In our own terms."""
+        cached = self.prompt_tokens_details or self.input_tokens_details
+        reasoning = self.completion_tokens_details or self.output_tokens_details
+        return Usage(
+            self.prompt_tokens or self.input_tokens or 0,
+            self.completion_tokens or self.output_tokens or 0,
+            (cached.cached_tokens or 0) if cached else 0,
+            (reasoning.reasoning_tokens or 0) if reasoning else 0,
+        )
+
+
+class AnswerFields(msgspec.Struct, gc=False):
+    """A whole answer."""
+
+    model: str | None = ""
+    usage: UsageFields | None = None
+
+
+class Delta(msgspec.Struct, gc=False):
+    """What a chunk adds to a message; `tool_calls` and the rest matter only by being there."""
+
+    content: str | None = None
+    tool_calls: msgspec.Raw | None = None
+    reasoning_content: str | None = None
+    refusal: str | None = None
+
+
+class ChunkChoice(msgspec.Struct, gc=False):
+    """One choice of a chunk; `text` is of the older completions endpoint."""
+
+    delta: Delta | None = None
+    text: str | None = None
+    finish_reason: str | None = None
+
+
+class ErrorFields(msgspec.Struct, gc=False):
+    """OpenAI's error object; some providers send a number as its code."""
+
+    message: str | None = None
+    type: str | None = None
+    code: str | int | None = None
+    param: str | None = None
+
+
+class Chunk(msgspec.Struct, gc=False):
+    """One event of a streamed chat or completion."""
+
+    model: str | None = ""
+    choices: list[ChunkChoice] = []
+    usage: UsageFields | None = None
+    error: ErrorFields | str | None = None
+
+
+class ResponseBody(msgspec.Struct, gc=False):
+    """`response` of a Responses API event."""
+
+    model: str | None = ""
+    usage: UsageFields | None = None
+    error: ErrorFields | None = None
+
+
+class ResponseEvent(msgspec.Struct, gc=False):
+    """One event of a streamed response."""
+
+    type: str = ""
+    delta: str | msgspec.Raw | None = None
+    response: ResponseBody | None = None
+    error: ErrorFields | None = None
+    message: str | None = None
+    code: str | int | None = None
+
+
+class ErrorBody(msgspec.Struct, gc=False):
+    """The body of an error status."""
+
+    error: ErrorFields | str | None = None
+    message: str | None = None
+
+
+_answer = msgspec.json.Decoder(AnswerFields)
+
+
+def read_answer(body: bytes, where: str) -> tuple[str, Usage]:
+    """The model that answered and what it spent. Raises `BrokenReplyError` when the body is not a JSON object."""
+    try:
+        answer = _answer.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        what = "an empty body" if not body.strip() else f"a body that is not the JSON it should be ({error})"
+        raise BrokenReplyError(f"{where} answered with {what}") from None
+    return answer.model or "", answer.usage.usage() if answer.usage is not None else NO_USAGE

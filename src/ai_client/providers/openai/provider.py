@@ -1,0 +1,165 @@
+"""An endpoint that speaks OpenAI's dialect: one try, sent and understood."""
+
+from __future__ import annotations
+
+import zlib
+
+import msgspec
+
+from ai_client.clock import Clock
+from ai_client.errors import BrokenReplyError
+from ai_client.model.call import Attempt, Headers
+from ai_client.model.reply import Reply
+from ai_client.model.request import Endpoint
+from ai_client.model.usage import Usage
+from ai_client.providers.openai.answers import read_answer
+from ai_client.providers.openai.judges import ChunkJudge, Judge, ResponseJudge
+from ai_client.providers.openai.refusals import refusal
+from ai_client.providers.openai.stream import EventStream, RawStream
+from ai_client.providers.openai.wire import Wire
+from ai_client.transport.connection import Incoming, Timeouts
+from ai_client.transport.http import HOP_BY_HOP, find_header
+from ai_client.transport.pool import Pool
+from ai_client.routing.retry import parse_retry_after
+
+_MAX_ERROR_BODY = 1024 * 1024
+_MAX_WHOLE_BODY = 256 * 1024 * 1024
+_HIDDEN = HOP_BY_HOP | {b"set-cookie", b"server", b"strict-transport-security", b"alt-svc"}
+"""Of the provider's headers, those that say something of its own connection or host, not of the answer."""
+
+
+class Patience(msgspec.Struct, frozen=True):
+    """How long one attempt may take, in seconds.
+
+    `answer` until a whole answer, or the first byte of a streamed one, is there; `idle` between two pieces of a
+    stream; `buffer` is kept back from the caller's deadline, so that an error can still reach it.
+    """
+
+    answer: float = 30.0
+    idle: float = 60.0
+    buffer: float = 5.0
+
+
+class OpenAIProvider:
+    """Sends attempts over a pool of connections; see `providers.base.Provider`."""
+
+    def __init__(self, name: str, pool: Pool, wire: Wire, patience: Patience, clock: Clock, api_key: str) -> None:
+        self._name = name
+        self._pool = pool
+        self._wire = wire
+        self._patience = patience
+        self._clock = clock
+        self._api_key = api_key
+
+    @property
+    def name(self) -> str:
+        """As the configuration calls it."""
+        return self._name
+
+    @property
+    def open_connections(self) -> int:
+        """Connections now open to this provider."""
+        return self._pool.open_connections
+
+    def close(self) -> None:
+        """Close every connection now."""
+        self._pool.close()
+
+    def retire(self) -> None:
+        """Let what is in flight finish; keep nothing after."""
+        self._pool.retire()
+
+    async def send(self, attempt: Attempt) -> Reply:
+        """One try. See `providers.base.Provider.send`."""
+        call = attempt.call
+        incoming = await self._pool.request(self._wire.request(attempt), self._timeouts(call.deadline_ns))
+        status = incoming.status
+        if status >= 300:
+            raise await self._refused(incoming)
+        headers = incoming.headers
+        if call.endpoint is Endpoint.OTHER:
+            return await self._pass_through(incoming)
+        kind = (find_header(headers, b"content-type") or b"").lower()
+        if kind.startswith(b"text/event-stream"):
+            return await self._streamed(attempt, incoming)
+        if incoming.streamed and not kind.startswith(b"application/json"):
+            incoming.close()
+            said = kind.decode("latin-1") or "no content type"
+            raise BrokenReplyError(f"{self._name} answered {status} with {said} where JSON was due")
+        body = incoming.body
+        if find_header(headers, b"content-encoding") is not None:
+            body = self._unpacked(headers, body)
+        model, usage = read_answer(body, self._name)
+        call.record.model = model or attempt.target.model
+        if call.fields.stream:
+            raise BrokenReplyError(f"{self._name} answered a request for a stream with a whole answer")
+        return Reply(status, _visible(headers), body, None, usage)
+
+    async def _streamed(self, attempt: Attempt, incoming: Incoming) -> Reply:
+        call = attempt.call
+        if find_header(incoming.headers, b"content-encoding") is not None:
+            incoming.close()
+            raise BrokenReplyError(f"{self._name} compressed a stream although it was asked not to")
+        judge: Judge
+        if call.endpoint is Endpoint.RESPONSES:
+            judge = ResponseJudge()
+        else:
+            judge = ChunkJudge(hide_usage=self._wire.adds_usage(call))
+        stream = EventStream(incoming, judge, self._name, call.fields.input_chars)
+        await stream.open()
+        call.record.model = stream.model or attempt.target.model
+        return Reply(incoming.status, _visible(incoming.headers), b"", stream)
+
+    async def _pass_through(self, incoming: Incoming) -> Reply:
+        # bytes that nobody here reads keep the packing they came in
+        headers = [pair for pair in incoming.headers if pair[0] not in _HIDDEN]
+        if incoming.streamed:
+            return Reply(incoming.status, headers, b"", RawStream(incoming))
+        usage = Usage()
+        if incoming.body and find_header(headers, b"content-encoding") is None:
+            try:
+                _, usage = read_answer(incoming.body, self._name)
+            except BrokenReplyError:  # a list, a number: JSON all the same, and not ours to judge
+                usage = Usage()
+        return Reply(incoming.status, headers, incoming.body, None, usage)
+
+    async def _refused(self, incoming: Incoming) -> Exception:
+        body = incoming.body
+        if incoming.streamed:
+            body = await incoming.read_all(_MAX_ERROR_BODY)
+        if find_header(incoming.headers, b"content-encoding") is not None:
+            body = self._unpacked(incoming.headers, body)
+        retry_after = parse_retry_after(incoming.headers, self._clock.unix_ns())
+        return refusal(self._name, incoming.status, body, retry_after, self._api_key)
+
+    def _timeouts(self, deadline_ns: int) -> Timeouts:
+        patience = self._patience
+        left = (deadline_ns - self._clock.monotonic_ns()) / 1e9
+        # near its deadline a call gives half of what is left to the attempt, half to the telling of its failure
+        total = max(left - patience.buffer, left / 2, 0.001)
+        return Timeouts(patience.answer, patience.idle, total)
+
+    def _unpacked(self, headers: Headers, body: bytes) -> bytes:
+        packing = (find_header(headers, b"content-encoding") or b"").lower()
+        if packing in (b"identity", b""):
+            return body
+        if packing not in (b"gzip", b"deflate"):
+            raise BrokenReplyError(f"{self._name} packed its answer as {packing.decode('latin-1')}, which nobody asked for")
+        unpacker = zlib.decompressobj(wbits=zlib.MAX_WBITS | 32)
+        try:
+            plain = unpacker.decompress(body, _MAX_WHOLE_BODY)
+        except zlib.error as error:
+            raise BrokenReplyError(f"{self._name} sent a {packing.decode('latin-1')} body that is broken: {error}") from None
+        if not unpacker.eof:
+            raise BrokenReplyError(f"{self._name} sent a {packing.decode('latin-1')} body that is cut off")
+        return plain
+
+
+def _visible(headers: Headers) -> Headers:
+    visible = []
+    for name, value in headers:
+        if name == b"x-request-id":  # the caller gets one of ours under that name
+            visible.append((b"x-upstream-request-id", value))
+        elif name not in _HIDDEN and name != b"content-encoding":
+            visible.append((name, value))
+    return visible

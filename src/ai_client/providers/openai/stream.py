@@ -1,0 +1,170 @@
+"""A streamed answer: events as they come, and the truth about how they end."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from ai_client.errors import AIClientError, BrokenReplyError
+from ai_client.model.reply import StreamEnd
+from ai_client.model.usage import Usage
+from ai_client.providers.openai.judges import Judge
+from ai_client.providers.openai.refusals import stream_error
+from ai_client.transport.connection import Incoming
+from ai_client.transport.sse import EventParser
+
+_CHARS_PER_TOKEN = 4  # of English text, where the provider gave no count
+
+
+class EventStream:
+    """The events of one answer, forwarded byte for byte.
+
+    It ends cleanly only if the provider said that this was all: a stream that stops without its last event, or
+    without any reason for finishing, raises `BrokenReplyError` from `__anext__`.
+    """
+
+    __slots__ = ("_ended", "_error", "_finishers", "_incoming", "_input_tokens", "_judge", "_parser", "_ready", "_where")
+
+    def __init__(self, incoming: Incoming, judge: Judge, where: str, input_chars: int) -> None:
+        self._incoming = incoming
+        self._judge = judge
+        self._where = where
+        self._input_tokens = input_chars // _CHARS_PER_TOKEN
+        self._parser = EventParser()
+        self._ready = b""
+        self._finishers: list[Callable[[StreamEnd], None]] | None = []
+        self._error: BaseException | None = None
+        self._ended = False
+
+    async def open(self) -> None:
+        """Read as far as the first content, and keep it: until then the call can still be tried elsewhere."""
+        ready = []
+        judge = self._judge
+        try:
+            while not judge.content and not judge.done:
+                ready.append(self._take(await self._incoming.read()))
+        except BaseException:
+            self._incoming.close()
+            raise
+        self._ready = b"".join(ready)
+
+    @property
+    def model(self) -> str:
+        """The model that the provider says is answering."""
+        return self._judge.model
+
+    def __aiter__(self) -> EventStream:
+        return self
+
+    async def __anext__(self) -> bytes:
+        ready = self._ready
+        if ready:
+            self._ready = b""
+            return ready
+        if self._ended:
+            if self._error is not None:
+                raise self._error
+            raise StopAsyncIteration
+        judge = self._judge
+        try:
+            while not judge.done:
+                out = self._take(await self._incoming.read())
+                if out:
+                    return out
+        except BaseException as error:
+            self._incoming.close()
+            self._end(error, cancelled=not isinstance(error, AIClientError))
+            raise
+        self._incoming.discard()
+        self._end(None)
+        raise StopAsyncIteration
+
+    def on_end(self, finisher: Callable[[StreamEnd], None]) -> None:
+        """Have `finisher` called once, when the stream is over."""
+        if self._finishers is None:
+            raise RuntimeError("the stream is over: nothing can be added to its end")
+        self._finishers.append(finisher)
+
+    async def aclose(self) -> None:
+        """Give the stream up."""
+        if not self._ended:
+            self._incoming.close()
+            self._end(None, cancelled=not self._judge.done)
+
+    def _take(self, piece: bytes) -> bytes:
+        """One piece from the provider: what of it the caller gets. Raises when the stream breaks off or lies."""
+        judge = self._judge
+        if not piece:
+            left = " in the middle of an event" if self._parser.pending else ""
+            raise BrokenReplyError(f"{self._where} ended its stream{left} without saying that it was complete")
+        events = self._parser.feed(piece)
+        hidden = False
+        for event in events:
+            if event.kind == "silent":
+                continue
+            if not judge.read(event.data):
+                hidden = True
+                event.raw = b""
+            elif judge.error is not None:
+                raise stream_error(self._where, judge.error)
+            elif judge.done and not judge.finished:
+                raise BrokenReplyError(f"{self._where} ended its stream without a finish_reason: its answer is not whole")
+        if len(events) == 1 and not hidden:
+            return events[0].raw
+        return b"".join([event.raw for event in events])
+
+    def _end(self, error: BaseException | None, *, cancelled: bool = False) -> None:
+        self._ended = True
+        self._error = error
+        finishers, self._finishers = self._finishers, None
+        end = StreamEnd(error, self._usage(), cancelled)
+        for finisher in finishers or ():
+            finisher(end)
+
+    def _usage(self) -> Usage:
+        judge = self._judge
+        if judge.usage is not None:
+            return judge.usage
+        return Usage(self._input_tokens, -(-judge.chars // _CHARS_PER_TOKEN), estimated=True)
+
+
+class RawStream:
+    """The body of an answer that nobody here understands: a file, audio. Forwarded as it comes."""
+
+    __slots__ = ("_ended", "_finishers", "_incoming")
+
+    def __init__(self, incoming: Incoming) -> None:
+        self._incoming = incoming
+        self._finishers: list[Callable[[StreamEnd], None]] = []
+        self._ended = False
+
+    def __aiter__(self) -> RawStream:
+        return self
+
+    async def __anext__(self) -> bytes:
+        if self._ended:
+            raise StopAsyncIteration
+        try:
+            piece = await self._incoming.read()
+        except BaseException as error:
+            self._end(StreamEnd(error, Usage(), not isinstance(error, AIClientError)))
+            raise
+        if not piece:
+            self._end(StreamEnd(None, Usage()))
+            raise StopAsyncIteration
+        return piece
+
+    def on_end(self, finisher: Callable[[StreamEnd], None]) -> None:
+        """Have `finisher` called once, when the stream is over."""
+        self._finishers.append(finisher)
+
+    async def aclose(self) -> None:
+        """Give the stream up."""
+        if not self._ended:
+            self._incoming.close()
+            self._end(StreamEnd(None, Usage(), cancelled=True))
+
+    def _end(self, end: StreamEnd) -> None:
+        if not self._ended:
+            self._ended = True
+            for finisher in self._finishers:
+                finisher(end)

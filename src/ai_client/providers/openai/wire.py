@@ -1,0 +1,93 @@
+"""A call in OpenAI's dialect, as bytes."""
+
+from __future__ import annotations
+
+import msgspec
+
+from ai_client.errors import AuthenticationError
+from ai_client.model.call import Attempt, Call, Headers
+from ai_client.model.request import Endpoint
+from ai_client.transport.pool import Origin
+
+_OBJECT = msgspec.json.Decoder(dict[str, msgspec.Raw])
+
+
+class Wire:
+    """Writes requests to one origin with one key. What never changes is written once."""
+
+    def __init__(self, origin: Origin, api_key: str, user_agent: str, *, stream_usage: bool) -> None:
+        if any(not "!" <= character <= "~" for character in api_key):
+            raise AuthenticationError("the API key has characters that no key has: was a newline or quote copied with it?")
+        self._prefix = origin.path
+        self._stream_usage = stream_usage
+        lines = [f"host: {origin.authority}", f"user-agent: {user_agent}", "accept-encoding: identity"]
+        if api_key:
+            lines.append(f"authorization: Bearer {api_key}")
+        self._common = ("\r\n".join(lines) + "\r\n").encode("latin-1")
+        self._heads: dict[Endpoint, bytes] = {
+            endpoint: self._head("POST", endpoint.value) + b"content-type: application/json\r\n"
+            for endpoint in Endpoint
+            if endpoint is not Endpoint.OTHER
+        }
+
+    def request(self, attempt: Attempt) -> bytes:
+        """The whole request: head and body."""
+        call = attempt.call
+        head = self._heads.get(call.endpoint)
+        if head is None or call.method != "POST" or call.path != call.endpoint.value:
+            head = self._head(call.method, call.path)
+            if call.body and not any(name == b"content-type" for name, _ in call.headers):
+                head += b"content-type: application/json\r\n"
+        body = self.body(attempt)
+        parts = [head]
+        known = call.endpoint is not Endpoint.OTHER
+        for name, value in call.headers:
+            if not (known and name == b"content-type"):
+                parts += (name, b": ", value, b"\r\n")
+        parts += (b"content-length: %d\r\n\r\n" % len(body), body)
+        return b"".join(parts)
+
+    def body(self, attempt: Attempt) -> bytes:
+        """The caller's body, byte for byte unless the model's name or the usage option has to change."""
+        call = attempt.call
+        fields = call.fields
+        renamed = bool(attempt.target.upstream_model) and attempt.target.upstream_model != fields.model
+        wants_usage = self.adds_usage(call)
+        if not renamed and not wants_usage:
+            return call.body
+        members = _OBJECT.decode(call.body)
+        if renamed:
+            members["model"] = msgspec.Raw(msgspec.json.encode(attempt.target.upstream_model))
+        if wants_usage:
+            options = _OBJECT.decode(members["stream_options"]) if _is_object(members.get("stream_options")) else {}
+            options["include_usage"] = msgspec.Raw(b"true")
+            members["stream_options"] = msgspec.Raw(msgspec.json.encode(options))
+        return msgspec.json.encode(members)
+
+    def adds_usage(self, call: Call) -> bool:
+        """Do we ask for the usage of this stream where the caller did not, to bill it exactly?"""
+        fields = call.fields
+        return (
+            self._stream_usage
+            and fields.stream
+            and not fields.include_usage
+            and call.endpoint in (Endpoint.CHAT, Endpoint.COMPLETIONS)
+        )
+
+    def _head(self, method: str, path: str) -> bytes:
+        return f"{method} {self._prefix}{path} HTTP/1.1\r\n".encode("latin-1") + self._common
+
+
+def _is_object(raw: msgspec.Raw | None) -> bool:
+    return raw is not None and bytes(raw)[:1] == b"{"
+
+
+FORWARDED_REQUEST_HEADERS = frozenset(
+    {b"content-type", b"accept", b"idempotency-key", b"openai-beta", b"openai-organization", b"openai-project"}
+)
+"""The caller's headers that the provider sees. Its credentials, cookies and addresses stay here."""
+
+
+def forwarded(headers: Headers) -> Headers:
+    """Those of the caller's headers that the provider may see."""
+    return [pair for pair in headers if pair[0] in FORWARDED_REQUEST_HEADERS]

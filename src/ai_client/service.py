@@ -1,0 +1,138 @@
+"""The pipeline and what it runs on: made by `build`, used by the library and the daemon alike."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+import msgspec
+
+from ai_client.clock import Clock
+from ai_client.config.snapshot import App, Config
+from ai_client.errors import AIClientError, InvalidRequestError, PermissionDeniedError
+from ai_client.model.call import Call, Headers
+from ai_client.model.parse import parse
+from ai_client.model.record import Record
+from ai_client.model.reply import Reply
+from ai_client.model.request import Endpoint, Fields
+from ai_client.pipeline.observed import Observed
+from ai_client.providers.base import Provider
+from ai_client.routing.table import ModelTable
+
+_NO_FIELDS = Fields("")
+LOCAL_APP = App(name="local")
+"""Who calls when nobody had to say who they are: a program on this node, or this process itself."""
+
+
+class Ask(msgspec.Struct, frozen=True, gc=False):
+    """A request at the front door, before anything in it has been read.
+
+    `path` is below the provider's base URL. `timeout` is in seconds, None for the configured one; `priority` is
+    1 to 10, 0 for the app's own. `fresh` asks for an answer that no cache gives.
+    """
+
+    endpoint: Endpoint
+    body: bytes
+    path: str = ""
+    method: str = "POST"
+    headers: Headers = []
+    request_id: str = ""
+    priority: int = 0
+    timeout: float | None = None
+    fresh: bool = False
+    tag: str = ""
+
+
+class Service:
+    """One configuration, at work. A reload makes another; calls under way keep the one they began with."""
+
+    def __init__(
+        self,
+        config: Config,
+        clock: Clock,
+        pipeline: Observed,
+        table: ModelTable,
+        providers: Mapping[str, Provider],
+        make_id: Callable[[], str],
+    ) -> None:
+        self.config = config
+        self.table = table
+        self.providers = providers
+        self._clock = clock
+        self._pipeline = pipeline
+        self._make_id = make_id
+        self._total_ns = int(config.performance.total_timeout * 1e9)
+
+    @property
+    def in_flight(self) -> int:
+        """Calls begun and not yet over, streams included."""
+        return self._pipeline.in_flight
+
+    def record(self, ask: Ask, app: App) -> Record:
+        """Open the record of a call."""
+        clock = self._clock
+        return Record(
+            ask.request_id or self._make_id(),
+            ask.endpoint.value or ask.path.partition("?")[0],
+            app.name,
+            ask.tag or app.tag,
+            ask.priority or app.priority,
+            False,
+            clock.monotonic_ns(),
+            clock.unix_ns(),
+            bytes_in=len(ask.body),
+        )
+
+    async def answer(self, ask: Ask, app: App, record: Record) -> Reply:
+        """Take a request through the pipeline. Raises the errors of `ai_client.errors`."""
+        try:
+            call = self._call(ask, app, record)
+        except AIClientError as error:
+            self._pipeline.refused(record, error)
+            raise
+        return await self._pipeline(call)
+
+    def close(self) -> None:
+        """Close every connection now."""
+        for provider in self.providers.values():
+            provider.close()
+
+    def retire(self) -> None:
+        """Another service has taken over: calls under way end here, nothing is kept after them."""
+        for provider in self.providers.values():
+            provider.retire()
+
+    def _call(self, ask: Ask, app: App, record: Record) -> Call:
+        endpoint = ask.endpoint
+        fields = parse(endpoint, ask.body) if ask.body or endpoint is not Endpoint.OTHER else _NO_FIELDS
+        record.asked_model = record.model = fields.model
+        record.stream = fields.stream
+        if app.models and fields.model not in app.models:
+            _refuse_model(app, fields.model)
+        if not 1 <= record.priority <= 10:
+            raise InvalidRequestError(f"the priority is {record.priority}: it runs from 1 (last) to 10 (first)")
+        timeout_ns = self._total_ns
+        if ask.timeout is not None:
+            if not 0 < ask.timeout < 1e6:
+                raise InvalidRequestError(f"the timeout is {ask.timeout:g}: it is a number of seconds above 0")
+            timeout_ns = min(timeout_ns, int(ask.timeout * 1e9))
+        return Call(
+            endpoint,
+            ask.method,
+            ask.path or endpoint.value,
+            ask.body,
+            fields,
+            ask.headers,
+            record.started_ns + timeout_ns,
+            record.priority,
+            app.name,
+            record,
+            not ask.fresh,
+        )
+
+
+def _refuse_model(app: App, model: str) -> None:
+    allowed: Sequence[str] = app.models
+    raise PermissionDeniedError(
+        f"the app {app.name!r} may not use the model {model or '(default)'!r}; it may use: {', '.join(allowed)}",
+        param="model",
+    )

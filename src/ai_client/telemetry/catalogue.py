@@ -1,0 +1,99 @@
+"""Every metric by name: what is counted here, and what others let us read.
+
+docs/reference/metrics.md is checked against it.
+
+Naming: https://prometheus.io/docs/practices/naming/ (a prefix, base units, `_total` for what only grows).
+"""
+
+from __future__ import annotations
+
+import enum
+
+import msgspec
+
+
+class Kind(enum.Enum):
+    """How a metric behaves, in Prometheus's own words."""
+
+    COUNTER = "counter"
+    GAUGE = "gauge"
+    HISTOGRAM = "histogram"
+
+
+class Family(msgspec.Struct, frozen=True, gc=False):
+    """One metric: its name, unit included, its labels in order, and its help text."""
+
+    name: str
+    kind: Kind
+    labels: tuple[str, ...]
+    help: str
+
+
+BOUNDS_SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 20.0, 30.0, 60.0, 120.0, 300.0)
+"""Upper bounds of every histogram's buckets: from a cached answer to a long reasoning run."""
+
+
+def _counter(name: str, labels: str, text: str) -> Family:
+    return Family(f"ai_client_{name}", Kind.COUNTER, tuple(labels.split()), text)
+
+
+def _gauge(name: str, labels: str, text: str) -> Family:
+    return Family(f"ai_client_{name}", Kind.GAUGE, tuple(labels.split()), text)
+
+
+def _histogram(name: str, labels: str, text: str) -> Family:
+    return Family(f"ai_client_{name}", Kind.HISTOGRAM, tuple(labels.split()), text)
+
+
+# Counted by MetricsSink.
+REQUESTS = _counter("requests_total", "app model target endpoint status", "Calls finished.")
+DURATION = _histogram("request_duration_seconds", "target endpoint status", "From a call's arrival to its end.")
+FIRST_BYTE = _histogram("time_to_first_byte_seconds", "target endpoint", "From a call's arrival to its first content.")
+QUEUE = _histogram("queue_seconds", "target", "Time a call waited for quota, summed over its attempts.")
+ATTEMPTS = _counter("attempts_total", "target", "Attempts that were answered or failed.")
+FAILURES = _counter("attempt_failures_total", "target code", "Attempts that failed, by the error's code.")
+STREAMS = _counter("streams_total", "target", "Calls answered, or to be answered, as a stream.")
+TOKENS = _counter("tokens_total", "app model kind", "Tokens billed; cached_input is a part of input.")
+COST = _counter("cost_usd_total", "app model", "US dollars spent, over all attempts that were billed.")
+CACHE = _counter("cache_total", "answer", "Answers of the cache: hit, miss, coalesced.")
+RELOADS = _counter("config_reloads_total", "outcome", "Configurations loaded after the start: applied, refused.")
+BUILD = _gauge("build_info", "version python", "Always 1; the labels say what runs.")
+
+# Read from others, when somebody offers them: MetricsSink.watch().
+IN_FLIGHT = _gauge("in_flight", "", "Calls under way.")
+OPEN_STREAMS = _gauge("open_streams", "", "Streams under way.")
+POOL = _gauge("pool_connections", "target state", "Upstream connections: idle, active.")
+WAITING = _gauge("queue_waiting", "target", "Calls that wait for quota.")
+LIMITER = _gauge("limiter_level", "target bucket", "Quota left now: requests, tokens, concurrency.")
+CACHE_ENTRIES = _gauge("cache_entries", "", "Answers held by the cache.")
+CACHE_BYTES = _gauge("cache_bytes", "", "Size of the answers held by the cache.")
+TLS_OFF = _gauge("tls_verification_off", "", "1 while certificates are not checked.")
+LINES_DROPPED = _counter("log_lines_dropped_total", "log", "Log lines lost: the disk refused them for too long.")
+LOG_ERRORS = _counter("log_write_errors_total", "log", "Failed attempts to write to a log.")
+
+COUNTED = (
+    REQUESTS,
+    DURATION,
+    FIRST_BYTE,
+    QUEUE,
+    ATTEMPTS,
+    FAILURES,
+    STREAMS,
+    TOKENS,
+    COST,
+    CACHE,
+    RELOADS,
+    BUILD,
+)
+WATCHED = (
+    IN_FLIGHT,
+    OPEN_STREAMS,
+    POOL,
+    WAITING,
+    LIMITER,
+    CACHE_ENTRIES,
+    CACHE_BYTES,
+    TLS_OFF,
+    LINES_DROPPED,
+    LOG_ERRORS,
+)

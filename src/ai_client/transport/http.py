@@ -1,0 +1,41 @@
+"""What both ends of HTTP/1.1 share: reason phrases, header look-up, the writing of a head."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from http import HTTPStatus
+
+Header = tuple[bytes, bytes]
+
+HOP_BY_HOP = frozenset(
+    {
+        b"connection",
+        b"keep-alive",
+        b"proxy-authenticate",
+        b"proxy-authorization",
+        b"proxy-connection",
+        b"te",
+        b"trailer",
+        b"transfer-encoding",
+        b"upgrade",
+        b"content-length",
+    }
+)
+"""Fields that belong to one connection (RFC 9110 section 7.6.1), and the length, which each writer states itself."""
+
+
+def _status_lines() -> dict[int, bytes]:
+    lines = {code: f"HTTP/1.1 {code} Status\r\n".encode() for code in range(100, 1000)}
+    lines.update({status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n".encode() for status in HTTPStatus})
+    return lines
+
+
+STATUS_LINES = _status_lines()
+
+
+def find_header(headers: Iterable[Header], name: bytes) -> bytes | None:
+    """The first value of the header `name` (lower case), or None."""
+    for key, value in headers:
+        if key == name:
+            return value
+    return None

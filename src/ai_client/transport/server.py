@@ -1,0 +1,134 @@
+"""The HTTP/1.1 server: listeners, their connections, and a graceful end.
+
+One request's way through it is in `server_connection.py`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+import ssl
+import stat
+from collections.abc import Callable
+from pathlib import Path
+
+from ai_client.transport.exchange import Exchange, Handler, Request
+from ai_client.transport.server_connection import ServerConnection, ServerLimits
+
+__all__ = ["Exchange", "Handler", "Request", "Server", "ServerLimits"]
+
+
+class Server:
+    """Serves `handler` on any number of listeners.
+
+    `on_crash` hears of an exception that a handler let escape (the client gets a plain 500): it is a defect of
+    the handler, never of the request.
+    """
+
+    def __init__(
+        self,
+        handler: Handler,
+        limits: ServerLimits | None = None,
+        *,
+        on_crash: Callable[[BaseException], None] | None = None,
+    ) -> None:
+        self.handler = handler
+        self.limits = limits or ServerLimits()
+        self.on_crash = on_crash
+        self.draining = False
+        self.connections: set[ServerConnection] = set()
+        self._listeners: list[asyncio.Server] = []
+        self._socket_paths: list[Path] = []
+        self._empty: asyncio.Future[None] | None = None
+
+    async def listen_tcp(self, host: str, port: int, tls: ssl.SSLContext | None = None) -> tuple[str, int]:
+        """Listen on `host:port`; port 0 picks one. Returns what was bound. Raises OSError when it cannot."""
+        loop = asyncio.get_running_loop()
+        listener = await loop.create_server(self._connection, host, port, ssl=tls, backlog=4096, reuse_address=True)
+        self._listeners.append(listener)
+        bound = listener.sockets[0].getsockname()
+        return bound[0], bound[1]
+
+    async def listen_unix(self, path: str | Path, mode: int = 0o660) -> None:
+        """Listen on a Unix socket. A socket that a dead process left at `path` is replaced; anything else is not.
+
+        Raises OSError (`EADDRINUSE`) when another process answers there or when the file is no socket.
+        """
+        path = Path(path)
+        _clear_dead_socket(path)
+        loop = asyncio.get_running_loop()
+        # bound and closed to others before the first connection can be made
+        sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        try:
+            sock.bind(str(path))
+            path.chmod(mode)
+            listener = await loop.create_unix_server(self._connection, sock=sock, backlog=4096)
+        except BaseException:
+            sock.close()
+            raise
+        self._listeners.append(listener)
+        self._socket_paths.append(path)
+
+    async def adopt(self, sock: socket.socket) -> None:
+        """Serve on a listening socket that somebody else opened, as systemd does."""
+        loop = asyncio.get_running_loop()
+        sock.setblocking(False)
+        make = loop.create_unix_server if sock.family == socket.AF_UNIX else loop.create_server
+        self._listeners.append(await make(self._connection, sock=sock, backlog=4096))
+
+    @property
+    def in_flight(self) -> int:
+        """Requests being answered now."""
+        return sum(1 for connection in self.connections if connection.busy)
+
+    async def drain(self, grace: float) -> bool:
+        """Take no new connection, finish what is in flight, then close. True when all was finished in `grace` seconds."""
+        self.draining = True
+        for listener in self._listeners:
+            listener.close()
+        for connection in tuple(self.connections):
+            connection.drain()
+        if self.connections:
+            self._empty = asyncio.get_running_loop().create_future()
+            await asyncio.wait([self._empty], timeout=grace)
+        finished = not self.connections
+        self.close()
+        return finished
+
+    def close(self) -> None:
+        """Close listeners and connections at once."""
+        self.draining = True
+        for listener in self._listeners:
+            listener.close()
+        self._listeners.clear()
+        for path in self._socket_paths:
+            path.unlink(missing_ok=True)
+        self._socket_paths.clear()
+        for connection in tuple(self.connections):
+            connection.abort()
+
+    def _connection(self) -> ServerConnection:
+        return ServerConnection(self)
+
+    def forget(self, connection: ServerConnection) -> None:
+        """A connection is gone."""
+        self.connections.discard(connection)
+        if self._empty is not None and not self.connections and not self._empty.done():
+            self._empty.set_result(None)
+
+
+def _clear_dead_socket(path: Path) -> None:
+    try:
+        mode = os.lstat(path).st_mode
+    except FileNotFoundError:
+        return
+    if not stat.S_ISSOCK(mode):
+        raise FileExistsError(f"{path} exists and is not a socket; name another path or remove the file")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        try:
+            probe.connect(str(path))
+        except ConnectionRefusedError:
+            path.unlink(missing_ok=True)
+            return
+    raise OSError(98, f"another process already listens on {path}; stop it or name another path")
