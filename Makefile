@@ -28,10 +28,10 @@ test: setup $(SDK_VENV)/.ready ## all tests, with the coverage gate (JOBS=0 for 
 	@$(BIN)/python -m pytest -q -n $(JOBS) --dist loadfile --cov --cov-report=term
 
 lint: setup ## ruff, mypy --strict, import rules
-	@echo "ruff check";   $(BIN)/ruff check --quiet .
-	@echo "ruff format";  $(BIN)/ruff format --check --quiet . || { echo "Not formatted: run 'make format'." >&2; exit 1; }
-	@echo "mypy";         $(BIN)/mypy --no-error-summary
-	@echo "import rules"; $(BIN)/lint-imports
+	@echo "ruff check" && $(BIN)/ruff check --quiet .
+	@echo "ruff format" && { $(BIN)/ruff format --check --quiet . || { echo "Not formatted: run 'make format'." >&2; exit 1; }; }
+	@echo "mypy --strict" && $(BIN)/mypy --no-error-summary
+	@echo "import rules" && $(BIN)/lint-imports --no-logo
 
 format: setup ## format the code and mend what ruff can mend
 	@$(BIN)/ruff check --fix --quiet . || true
@@ -60,9 +60,12 @@ distclean: clean ## the same, and the environments
 
 # $(call venv,DIR): make the environment unless a working one stands there.
 define venv
+	@command -v "$(PYTHON)" >/dev/null || { \
+	  echo "There is no '$(PYTHON)'. ai-client needs Python 3.11 or newer; name it: make setup PYTHON=/path/to/python3.11" >&2; \
+	  exit 1; }
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
-	  echo "ai-client needs Python 3.11 or newer, and '$(PYTHON)' is $$($(PYTHON) --version 2>&1 || true)." >&2; \
-	  echo "Install one, or name it: make $(or $(MAKECMDGOALS),setup) PYTHON=/path/to/python3.11" >&2; exit 1; }
+	  echo "ai-client needs Python 3.11 or newer, and '$(PYTHON)' is $$($(PYTHON) --version 2>&1)." >&2; \
+	  echo "Install a newer one, and name it: make setup PYTHON=/path/to/python3.11" >&2; exit 1; }
 	@$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || { \
 	  echo "'$(PYTHON)' has no venv module. On Debian and Ubuntu: apt-get install python3-venv" >&2; exit 1; }
 	@$(1)/bin/python -c '' 2>/dev/null || $(PYTHON) -m venv --clear $(1)

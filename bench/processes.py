@@ -205,7 +205,7 @@ def ask(port: int, headers: Mapping[str, str], body: bytes, timeout: float = 30.
 def wait_until_answers(
     process: Process, port: int, headers: Mapping[str, str], *, seconds: float = 30.0, pause: float = 0.1
 ) -> None:
-    """Returns when a chat request is answered with 200. Raises NotReadyError after `seconds`, or if the process ended."""
+    """Returns when a chat request got its 200. Raises NotReadyError after `seconds`, or if the process ended."""
     body = workload.request_body()
     deadline = time.monotonic() + seconds
     last = "nothing answered"

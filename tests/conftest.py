@@ -27,7 +27,7 @@ hypothesis.settings.load_profile("gate")
 
 @pytest.fixture
 def run() -> Run:
-    """`run(coroutine)` runs it on a fresh uvloop event loop and returns its result. What still runs then is cancelled."""
+    """`run(coroutine)` runs it on a fresh uvloop loop and returns its result. What still runs then is cancelled."""
 
     async def bounded(coroutine: Coroutine[Any, Any, T]) -> T:
         async with asyncio.timeout(_PATIENCE_S):

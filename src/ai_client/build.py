@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import functools
+import hashlib
+import os
 import random
 import traceback
 from collections.abc import Callable, Mapping
 from itertools import count
+from pathlib import Path
 
 from ai_client._version import __version__
+from ai_client.cache.backends.memory import MemoryCache
+from ai_client.cache.backends.sqlite import SqliteCache
+from ai_client.cache.backends.tiered import TieredCache
+from ai_client.cache.base import CacheBackend
+from ai_client.cache.policy import CachePolicy
 from ai_client.clock import Clock, SystemClock
 from ai_client.config.snapshot import Config, Provider as ProviderConfig
 from ai_client.cost.backends.memory import MemoryLedger
@@ -23,6 +32,7 @@ from ai_client.model.call import Target
 from ai_client.model.events import AttemptFailed
 from ai_client.model.record import Record
 from ai_client.pipeline import Parts, build_pipeline
+from ai_client.pipeline.cached import CacheSettings
 from ai_client.pipeline.local import Local
 from ai_client.pipeline.observed import Observed
 from ai_client.pipeline.retried import RetrySettings
@@ -71,7 +81,8 @@ class Shared:
         self.journal = journal
         self.stats = StatsSink()
         self.metrics: MetricsSink | None = None
-        self.sinks: list[Sink] = [self.stats, LedgerSink(ledger)]
+        self.cache: CacheBackend | None = None
+        self.sinks: list[Sink] = [LedgerSink(ledger)]
         self.limiters: dict[str, MemoryLimiter] = {}
         self.app_limiters: dict[str, MemoryLimiter] = {}
         self._warned: set[str] = set()
@@ -103,6 +114,8 @@ class Shared:
             self.ledger.close()
         except OSError as error:
             self.journal.error("ledger_failed", message=str(error))
+        if self.cache is not None:
+            await self.cache.close()
         for sink in self.sinks:
             sink.close()
         self.journal.close()
@@ -113,7 +126,11 @@ def open_library(config: Config) -> Shared:
     """What a client in somebody's program keeps: figures and costs in memory; warnings go to standard error."""
     clock = SystemClock()
     journal = Journal(LineWriter(Stderr(), clock, None), clock, level=Level.WARNING, style=Style.TEXT)
-    return Shared(clock, random.Random(), Ledger(_ledger_backend(config)), journal)
+    shared = Shared(clock, random.Random(), Ledger(_ledger_backend(config)), journal)
+    shared.sinks.append(shared.stats)
+    if config.caching.enabled and config.caching.memory_mb:
+        shared.cache = MemoryCache(clock, config.caching.memory_mb << 20)
+    return shared
 
 
 def open_daemon(config: Config) -> Shared:
@@ -125,6 +142,7 @@ def open_daemon(config: Config) -> Shared:
     writers = {name: LineWriter(_destination(config, name, clock), clock, loop) for name in ("daemon", "calls")}
     journal = Journal(writers["daemon"], clock, level=level, style=style)
     shared = Shared(clock, random.Random(), Ledger(_ledger_backend(config)), journal)
+    shared.cache = _cache(config, clock, journal)
     if config.monitoring.enable_metrics:
         shared.metrics = MetricsSink(__version__)
         shared.metrics.watch(catalogue.LINES_DROPPED, lambda: {(n,): w.dropped for n, w in writers.items()})
@@ -158,6 +176,7 @@ def build(config: Config, shared: Shared) -> Service:
         ),
         limits=shared.limiters,
         app_limits=shared.app_limiters,
+        cache=_cache_settings(config, shared),
     )
     service = Service(config, shared.clock, build_pipeline(parts), table, providers, shared.make_id)
     _watch(service, shared, config)
@@ -279,6 +298,40 @@ def _watch(service: Service, shared: Shared, config: Config) -> None:
     metrics.watch(catalogue.IN_FLIGHT, lambda: float(service.in_flight))
     metrics.watch(catalogue.WAITING, lambda: {(name,): float(each.waiting) for name, each in shared.limiters.items()})
     metrics.watch(catalogue.TLS_OFF, lambda: float(unverified))
+
+
+def _cache(config: Config, clock: Clock, journal: Journal) -> CacheBackend | None:
+    """The daemon's cache: memory, and the disk behind it where there is a directory for it."""
+    caching = config.caching
+    if not caching.enabled:
+        return None
+    memory = MemoryCache(clock, caching.memory_mb << 20)
+    max_bytes = int(caching.max_cache_size_gb * (1 << 30))
+    if caching.persistent == "no" or not max_bytes:
+        return memory
+    if caching.persistent == "auto" and not _writable(caching.cache_dir):
+        journal.info("cache_in_memory", reason=f"{caching.cache_dir} is not a directory that can be written to")
+        return memory
+    report = functools.partial(journal.warning, "cache_failed")
+    return TieredCache(memory, SqliteCache(clock, caching.cache_dir, max_bytes, lambda text: report(message=text)))
+
+
+def _cache_settings(config: Config, shared: Shared) -> CacheSettings | None:
+    if shared.cache is None or not config.caching.enabled:
+        return None
+    # whatever decides which model answers: after a change of it, nothing kept before is given
+    deciding = [(each.name, each.base_url, each.models, dict(each.renames)) for each in config.providers.values()]
+    scope = repr((deciding, config.models, config.routing.aliases, config.routing.simple, config.routing.moderate))
+    digest = hashlib.blake2b(f"{scope} {config.routing.complex}".encode(), digest_size=16).hexdigest()
+    return CacheSettings(shared.cache, CachePolicy.of(config.caching.ttl_seconds, config.caching.scope), digest)
+
+
+def _writable(directory: Path) -> bool:
+    try:
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError:
+        return False
+    return os.access(directory, os.W_OK | os.X_OK)
 
 
 def _ledger_backend(config: Config) -> LedgerBackend:

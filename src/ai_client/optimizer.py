@@ -5,9 +5,10 @@ The pipeline does the same for every call that asks for the model `auto`, with t
 
 from __future__ import annotations
 
-import functools
+import math
 from collections.abc import Mapping
 from decimal import Decimal
+from fractions import Fraction
 from types import MappingProxyType
 from typing import Any, Final
 
@@ -34,7 +35,7 @@ BLENDED_USD_PER_MILLION: Final[Mapping[str, float]] = MappingProxyType(
     {"deepseek-v3.2": 0.42, "gemini-2.5-flash": 2.50, "claude-sonnet-4.5": 15.0}
 )
 """US dollars per 1,000,000 tokens, input and output alike, that `calculate_savings` reckons with: HolySheep's own
-one-figure prices. They lie above what `calculate_cost` charges, so that savings come out too small rather than too big."""
+one-figure prices. They are as high as the models' dearer side, output, or higher: savings come out small, not big."""
 
 CURRENT_USD_PER_1K: Final[Mapping[str, float]] = MappingProxyType({"openai": 0.01})
 """US dollars per 1,000 tokens assumed for a present provider. openai: GPT-4 Turbo's input price, the cheaper side."""
@@ -43,8 +44,15 @@ CURRENT_USD_PER_1K: Final[Mapping[str, float]] = MappingProxyType({"openai": 0.0
 class _ShippedCosts:
     """`CostOptimizer.MODEL_COSTS`: the shipped prices, read when somebody looks."""
 
-    def __get__(self, instance: object, owner: type | None = None) -> Mapping[str, Mapping[str, float]]:
-        return _shipped_costs()
+    def __get__(self, instance: object, owner: type | None = None) -> dict[str, dict[str, float]]:
+        return {
+            model: {
+                "input": price.input / NANO_PER_USD,
+                "cached_input": price.cached_input / NANO_PER_USD,
+                "output": price.output / NANO_PER_USD,
+            }
+            for model, price in shipped_prices().models.items()
+        }
 
 
 class CostOptimizer:
@@ -87,8 +95,10 @@ class CostOptimizer:
         return model, (price.input + price.output) / 2 / 1000 / NANO_PER_USD
 
     def calculate_cost(self, model: str, input_tokens: int, output_tokens: int) -> float:
-        """What a call costs, in US dollars. Raises `UnknownModelError` when the model's price is not known, ValueError
-        for a negative number of tokens."""
+        """What a call costs, in US dollars.
+
+        Raises `UnknownModelError` when the model's price is not known, ValueError for a negative number of tokens.
+        """
         if input_tokens < 0 or output_tokens < 0:
             raise ValueError(
                 f"a number of tokens is negative: input_tokens={input_tokens}, output_tokens={output_tokens}"
@@ -161,8 +171,10 @@ def calculate_cost(model: str, input_tokens: int, output_tokens: int, *, prices:
 
 def _breakdown(requests: int, shares: Mapping[str, float]) -> dict[str, int]:
     """Whole requests for each share, by largest remainder, so that none is lost to rounding."""
-    exact = {model: requests * share for model, share in shares.items()}
-    whole = {model: int(part + 1e-6) for model, part in exact.items()}
+    parts = {model: Fraction(str(share)) for model, share in shares.items()}
+    total = sum(parts.values())
+    exact = {model: requests * part / total for model, part in parts.items()}
+    whole = {model: math.floor(part) for model, part in exact.items()}
     left = requests - sum(whole.values())
     for model in sorted(exact, key=lambda each: whole[each] - exact[each])[:left]:
         whole[model] += 1
@@ -176,17 +188,13 @@ def _identifier(model: str) -> str:
 def _current_price(provider: str) -> float:
     price = CURRENT_USD_PER_1K.get(provider)
     if price is None:
-        raise ValueError(
-            f"no price is assumed for the provider {provider!r}: give current_usd_per_1k, in US dollars per 1,000 tokens"
-        )
+        raise ValueError(f"no price is assumed for the provider {provider!r}: give current_usd_per_1k, in US dollars")
     return price
 
 
 def _price(model: str, cost: Mapping[str, float]) -> Price:
     if not {"input", "output"} <= cost.keys() <= {"input", "output", "cached_input"}:
-        raise ValueError(
-            f"the costs of {model!r} need the keys input and output, and may have cached_input: {dict(cost)}"
-        )
+        raise ValueError(f"the costs of {model!r} need input and output, and may hold cached_input: {dict(cost)}")
     cached = cost.get("cached_input")
     return Price.usd(_decimal(cost["input"]), _decimal(cost["output"]), None if cached is None else _decimal(cached))
 
@@ -194,19 +202,3 @@ def _price(model: str, cost: Mapping[str, float]) -> Price:
 def _decimal(usd: float) -> Decimal:
     """The number as it is written: 0.14 is 14 cents, not the binary fraction next to it."""
     return Decimal(str(usd))
-
-
-@functools.cache
-def _shipped_costs() -> Mapping[str, Mapping[str, float]]:
-    return MappingProxyType(
-        {
-            model: MappingProxyType(
-                {
-                    "input": price.input / NANO_PER_USD,
-                    "cached_input": price.cached_input / NANO_PER_USD,
-                    "output": price.output / NANO_PER_USD,
-                }
-            )
-            for model, price in shipped_prices().models.items()
-        }
-    )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 import msgspec
 
@@ -72,7 +72,7 @@ class Service:
         clock = self._clock
         return Record(
             ask.request_id or self._make_id(),
-            ask.endpoint.value or ask.path.partition("?")[0],
+            ask.endpoint or ask.path.partition("?")[0],
             app.name,
             ask.tag or app.tag,
             ask.priority or app.priority,
@@ -82,14 +82,14 @@ class Service:
             bytes_in=len(ask.body),
         )
 
-    async def answer(self, ask: Ask, app: App, record: Record) -> Reply:
-        """Take a request through the pipeline. Raises the errors of `ai_client.errors`."""
+    def answer(self, ask: Ask, app: App, record: Record) -> Awaitable[Reply]:
+        """Take a request through the pipeline. Raises the errors of `ai_client.errors`, at once or when awaited."""
         try:
             call = self._call(ask, app, record)
         except AIClientError as error:
             self._pipeline.refused(record, error)
             raise
-        return await self._pipeline(call)
+        return self._pipeline(call)
 
     def close(self) -> None:
         """Close every connection now."""
@@ -118,7 +118,7 @@ class Service:
         return Call(
             endpoint,
             ask.method,
-            ask.path or endpoint.value,
+            endpoint or ask.path,
             ask.body,
             fields,
             ask.headers,

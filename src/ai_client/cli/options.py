@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 import click
 
-from ai_client.cli.main import CONFIG_HELP, Options, report
+from ai_client.cli.group import CONFIG_HELP, Options, report
 from ai_client.config.load import Loaded, load
 from ai_client.errors import ConfigurationError
 

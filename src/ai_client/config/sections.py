@@ -90,7 +90,7 @@ def unknown_section(name: str) -> str:
     kind = name.partition(" ")[0]
     meant = SECTIONS.get(kind)
     if meant is not None and meant.named:
-        return f"expected [{meant.name} NAME], the name of letters, digits, dots, dashes and underscores"
+        return f"expected [{meant.name} NAME], in letters, digits, dots, dashes and underscores"
     close = nearest(kind, SECTIONS)
     if close:
         return f"unknown section; did you mean [{SECTIONS[close].title}]?"

@@ -23,19 +23,17 @@ def send_error(exchange: Exchange, error: AIClientError, record: Record | None =
     exchange.send(error.status, error_headers(error, record), error_json(error))
 
 
-async def send_reply(exchange: Exchange, reply: Reply, record: Record) -> None:
-    """Answer with what the pipeline brought; streams as they come."""
+def send_whole(exchange: Exchange, reply: Reply, record: Record) -> None:
+    """Answer with a whole reply."""
     headers = reply.headers + told(record)
-    if reply.stream is None:
-        headers.append(cost_header(record))
-        exchange.send(reply.status, headers, reply.body)
-    else:
-        exchange.start(reply.status, headers)
-        await _send_stream(exchange, reply.stream)
+    headers.append(cost_header(record))
+    exchange.send(reply.status, headers, reply.body)
 
 
-async def _send_stream(exchange: Exchange, stream: Stream) -> None:
+async def send_stream(exchange: Exchange, reply: Reply, stream: Stream, record: Record) -> None:
+    """Answer with a stream, as it comes."""
     try:
+        exchange.start(reply.status, reply.headers + told(record))
         async for piece in stream:
             exchange.write(piece)
             if exchange.backed_up:

@@ -15,7 +15,7 @@ from ai_client.service import Service
 from ai_client.transport.exchange import Exchange, Request
 
 _ENDPOINTS = {
-    f"/v1{endpoint.value}": endpoint
+    f"/v1{endpoint}": endpoint
     for endpoint in (Endpoint.CHAT, Endpoint.COMPLETIONS, Endpoint.EMBEDDINGS, Endpoint.RESPONSES)
 }
 _READ_ONLY = {"/health/live", "/health/ready", "/metrics", "/v1/models"}
@@ -46,7 +46,7 @@ class Handler:
         except AIClientError as error:
             send_error(exchange, error)
             return None
-        return ask(self.service, app, request, exchange, endpoint, endpoint.value)
+        return ask(self.service, app, request, exchange, endpoint, endpoint)
 
     def _elsewhere(self, request: Request, exchange: Exchange) -> Awaitable[None] | None:
         path = request.path

@@ -31,13 +31,24 @@ class Bucket:
 
     def wait_ns(self, units: int, now_ns: int) -> int:
         """Nanoseconds until `units` may be taken; 0 when they may be now."""
-        self._refill(now_ns)
-        need = min(units * self._period, self._capacity)
-        return 0 if self._level >= need else -(-(need - self._level) // self._rate)
+        elapsed = now_ns - self._seen
+        if elapsed > 0:
+            self._seen = now_ns
+            self._level += self._rate * elapsed
+            if self._level > self._capacity:
+                self._level = self._capacity
+        need = units * self._period
+        if self._level >= need:
+            return 0
+        if need > self._capacity:
+            need = self._capacity
+        return max(0, -(-(need - self._level) // self._rate))
 
     def take(self, units: int) -> None:
         """Take `units`, be they there or not: ask `wait_ns` first. Negative units are given back."""
-        self._level = min(self._level - units * self._period, self._capacity)
+        self._level -= units * self._period
+        if self._level > self._capacity:
+            self._level = self._capacity
 
     def drain_ns(self, units: int) -> int:
         """Nanoseconds in which `units` grow back: how long they keep everybody behind them waiting."""
@@ -45,16 +56,10 @@ class Bucket:
 
     def available(self, now_ns: int) -> int:
         """Whole units there now; negative when in debt."""
-        self._refill(now_ns)
+        self.wait_ns(0, now_ns)
         return self._level // self._period
 
     @property
     def rate(self) -> int:
         """Units a period."""
         return self._rate
-
-    def _refill(self, now_ns: int) -> None:
-        elapsed = now_ns - self._seen
-        if elapsed > 0:
-            self._seen = now_ns
-            self._level = min(self._level + self._rate * elapsed, self._capacity)

@@ -41,17 +41,18 @@ class Call(msgspec.Struct, frozen=True, gc=False):
 class Target(msgspec.Struct, frozen=True, gc=False):
     """A provider, a model and a key: one place where a call can be answered.
 
-    `model` is the name callers know, `upstream_model` the name the provider knows.
+    `model` is the name callers know, `upstream_model` the name the provider knows. `name` is `provider/model`, as
+    headers, logs and metrics write it; it is made here.
     """
 
     provider: str
     model: str
     upstream_model: str
+    name: str = ""
 
-    @property
-    def name(self) -> str:
-        """`provider/model`, as headers, logs and metrics write it."""
-        return f"{self.provider}/{self.model}" if self.model else self.provider
+    def __post_init__(self) -> None:
+        name = f"{self.provider}/{self.model}" if self.model else self.provider
+        msgspec.structs.force_setattr(self, "name", name)
 
 
 class Attempt(msgspec.Struct, frozen=True, gc=False):

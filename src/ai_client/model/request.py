@@ -8,8 +8,11 @@ from typing import Any
 import msgspec
 
 
-class Endpoint(enum.Enum):
-    """What a call asks for. The value is its path below the provider's base URL."""
+class Endpoint(enum.StrEnum):
+    """What a call asks for: its path below the provider's base URL.
+
+    A `str`, so that looking one up costs no call into Python, as the hash of a plain enum would.
+    """
 
     CHAT = "/chat/completions"
     COMPLETIONS = "/completions"

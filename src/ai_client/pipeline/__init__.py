@@ -20,6 +20,7 @@ from ai_client.limits.base import Limiter
 from ai_client.model.call import Target
 from ai_client.pipeline.accounted import Accounted
 from ai_client.pipeline.base import AttemptStage, CallStage
+from ai_client.pipeline.cached import Cached, CacheSettings
 from ai_client.pipeline.fallback import Fallback
 from ai_client.pipeline.limited import Limited
 from ai_client.pipeline.observed import Observed
@@ -45,14 +46,17 @@ class Parts(msgspec.Struct, frozen=True):
     retry: RetrySettings
     limits: Mapping[str, Limiter]
     app_limits: Mapping[str, Limiter]
+    cache: CacheSettings | None = None
 
 
 def build_pipeline(parts: Parts) -> Observed:
     """Put the stages around one another, innermost first."""
-    attempt: AttemptStage = Send(parts.providers, parts.clock)
+    attempt: AttemptStage = Send(parts.providers)
     attempt = Accounted(attempt, parts.price, parts.on_unknown_price, refuse_unknown=parts.refuse_unknown_price)
     if parts.limits or parts.app_limits:
         attempt = Limited(attempt, parts.limits, parts.app_limits, parts.clock)
     attempt = Retried(attempt, parts.retry, parts.clock, parts.rng, parts.sinks)
     call: CallStage = Routed(Fallback(attempt, parts.retry.max_attempts), parts.decide, parts.pass_through)
+    if parts.cache is not None:
+        call = Cached(call, parts.cache, parts.clock)
     return Observed(call, parts.sinks, parts.clock)

@@ -42,7 +42,6 @@ class Local:
         if not call.cache:
             headers.append((b"cache-control", b"no-cache"))
         reply = await self._provider.send(Attempt(msgspec.structs.replace(call, headers=headers), DAEMON))
-        record.first_byte_ns = self._clock.monotonic_ns() - record.started_ns
         reply.headers = _note(reply, record)
         record.usage = reply.usage
         if reply.stream is not None:

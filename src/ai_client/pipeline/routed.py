@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 
 from ai_client.model.call import Call, Target
 from ai_client.model.reply import Reply
@@ -21,9 +21,9 @@ class Routed:
         self._decide = decide
         self._pass_through = (pass_through,)
 
-    async def __call__(self, call: Call) -> Reply:
-        """Choose, and pass on."""
+    def __call__(self, call: Call) -> Awaitable[Reply]:
+        """Choose, and pass on: no coroutine of its own, for there is nothing to do afterwards."""
         fields = call.fields
         if not fields.model and call.endpoint is Endpoint.OTHER:
-            return await self._inner(call, self._pass_through)
-        return await self._inner(call, self._decide(fields.model, fields.text))
+            return self._inner(call, self._pass_through)
+        return self._inner(call, self._decide(fields.model, fields.text))

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Mapping
 
-from ai_client.clock import Clock
 from ai_client.model.call import Attempt
 from ai_client.model.reply import Reply
 from ai_client.providers.base import Provider
@@ -13,15 +12,11 @@ from ai_client.providers.base import Provider
 class Send:
     """Hands an attempt to its target's provider."""
 
-    __slots__ = ("_clock", "_providers")
+    __slots__ = ("_providers",)
 
-    def __init__(self, providers: Mapping[str, Provider], clock: Clock) -> None:
+    def __init__(self, providers: Mapping[str, Provider]) -> None:
         self._providers = providers
-        self._clock = clock
 
-    async def __call__(self, attempt: Attempt) -> Reply:
-        """One try."""
-        reply = await self._providers[attempt.target.provider].send(attempt)
-        record = attempt.call.record
-        record.first_byte_ns = self._clock.monotonic_ns() - record.started_ns
-        return reply
+    def __call__(self, attempt: Attempt) -> Awaitable[Reply]:
+        """One try: the provider's own coroutine, with none of ours around it."""
+        return self._providers[attempt.target.provider].send(attempt)

@@ -50,5 +50,5 @@ def _seconds(value: bytes, unit: float, unix_ns: int) -> float | None:
         if moment.tzinfo is None:  # the asctime form names no zone, and HTTP knows only one
             moment = moment.replace(tzinfo=UTC)
         return max(0.0, moment.timestamp() - unix_ns / _NS)
-    except (ValueError, OverflowError, IndexError, TypeError):  # what email.utils raises for one garbage or another
+    except (ValueError, OverflowError):  # no date; a year beyond any calendar
         return None

@@ -109,9 +109,17 @@ def load_answers(path: Path, chance: Chance) -> AnswerBook:
 
 def _wrong(right: str, draw: int) -> str:
     """A wrong answer of the same kind and size."""
+    plain = right.replace(",", "")
     try:
-        number = int(right.replace(",", ""))
+        number = int(plain)
     except ValueError:
-        return f"not {right}"
+        return _wrong_in_words(plain, draw)
     step = 10 ** max(len(str(abs(number))) - 2, 0)
     return str(number + (1 + draw % 9) * step * (-1 if draw & 16 and number > 0 else 1))
+
+
+def _wrong_in_words(right: str, draw: int) -> str:
+    try:
+        return f"{float(right) + 1 + draw % 9:g}"
+    except ValueError:
+        return "unknown" if right != "unknown" else "nothing"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Final
 
 import msgspec
@@ -25,7 +25,7 @@ _PAGE: Final = b"""<!DOCTYPE html>
 <body><h1>Bad Gateway</h1><p>The proxy server received an invalid response from an upstream server.</p></body></html>
 """
 
-_ERRORS: Final[dict[int, tuple[str, str, str]]] = {
+_ERRORS: Mapping[int, tuple[str, str, str]] = {
     400: ("invalid_request_error", "invalid_request", "The request was refused."),
     401: ("authentication_error", "invalid_api_key", "The API key is not valid."),
     403: ("permission_error", "permission_denied", "This key may not do that."),
@@ -157,7 +157,7 @@ def _drip(script: Script, fault: Fault) -> Script:
     return _on_the_wire(script, _framing(script), drops, due, Ending.CLEAN)
 
 
-_BREAKERS: Final[dict[str, Callable[[Script, Fault], Script]]] = {
+_BREAKERS: Mapping[str, Callable[[Script, Fault], Script]] = {
     "status": _status,
     "context-length": _context_length,
     "content-filter": _content_filter,

@@ -31,6 +31,7 @@ from ai_client.transport.http import Header
 
 _SECOND_NS: Final = 1_000_000_000
 _MOST_CHOICES: Final = 128
+_MOST_TEXTS: Final = 2_048
 _STREAM_HEADER: Final = (b"content-type", b"text/event-stream; charset=utf-8")
 _MODELS_CREATED: Final = 1_735_689_600  # 2025-01-01: any fixed day
 
@@ -111,8 +112,7 @@ class Engine:
                 return break_script(Script(200, self._headers(asked, now_ns), [b""], [0]), fault)
         self._occurrences.count(asked.digest)
         made = self._generate(asked, choices, completion_tokens)
-        for each in (account.counters, counters):
-            _count(each, made)
+        _count(made, account.counters, counters)
         write = self._writers.get(endpoint, self._write_embedding)
         script = write(asked, made)
         script.headers += self._headers(asked, now_ns)
@@ -135,7 +135,7 @@ class Engine:
             )
         digest = self._chance.digest(body)
         before = self._occurrences.before(digest)
-        drawn = self._chance.digest(digest, before.to_bytes(8, "little")) if before else digest
+        drawn = self._chance.digest(digest + before.to_bytes(8, "little")) if before else digest
         options = embedding_options(body) if model.embeds else None
         return Asked(endpoint, account, model, fields, body, digest, luck(drawn), prompt_tokens, options)
 
@@ -151,6 +151,8 @@ class Engine:
         fields = asked.fields
         several = asked.endpoint is Endpoint.COMPLETIONS
         prompts = prompts_of(asked.body) if several else [fields.text]
+        if len(prompts) * fields.choices > _MOST_TEXTS:
+            raise InvalidRequestError(f"prompts times n must be at most {_MOST_TEXTS}", param="prompt")
         return self._author.choices(asked.model, asked.draws, prompts, fields.choices, fields.max_output)
 
     def _generate(self, asked: Asked, choices: list[Choice], completion_tokens: int) -> Generation:
@@ -217,12 +219,14 @@ class Engine:
         return script if fault is None else break_script(script, fault)
 
 
-def _count(counters: Counters, made: Generation) -> None:
-    counters.answered += 1
-    counters.prompt_tokens += made.prompt_tokens
-    counters.cached_tokens += made.cached_tokens
-    counters.completion_tokens += made.completion_tokens
-    counters.cost_nano += made.model.cost_nano(made.prompt_tokens, made.cached_tokens, made.completion_tokens)
+def _count(made: Generation, *counters: Counters) -> None:
+    cost_nano = made.model.cost_nano(made.prompt_tokens, made.cached_tokens, made.completion_tokens)
+    for each in counters:
+        each.answered += 1
+        each.prompt_tokens += made.prompt_tokens
+        each.cached_tokens += made.cached_tokens
+        each.completion_tokens += made.completion_tokens
+        each.cost_nano += cost_nano
 
 
 def _over_quota(asked: Asked, what: str, limit: int, wait_ns: int, headers: list[Header]) -> Script:

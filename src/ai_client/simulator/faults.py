@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import difflib
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Final
 
 import msgspec
@@ -73,7 +73,7 @@ KINDS: Final = (
 )  # fmt: skip
 """Every kind, in the order of the reference."""
 
-OPTIONS: Final = {
+OPTIONS: Mapping[str, str] = {
     "p": "strike with this probability (drawn from the seed, the body and how often it came)",
     "every": "strike every Nth request that the other options match",
     "at": "strike once: at the first request that comes this many seconds after the start",
@@ -89,7 +89,7 @@ OPTIONS: Final = {
 """Every option. The start is that of the simulator, or the last change of its faults."""
 
 _DEFAULT_DRIP_MS: Final = "20"
-_KIND_BY_NAME: Final = {kind.name: kind for kind in KINDS}
+_KIND_BY_NAME: Mapping[str, Kind] = {kind.name: kind for kind in KINDS}
 
 
 class Fault(msgspec.Struct):
@@ -249,7 +249,7 @@ def _setter(field: str, read: Callable[[str], object]) -> Callable[[Fault, str],
     return lambda fault, value: setattr(fault, field, read(value))
 
 
-_READERS: Final[dict[str, Callable[[Fault, str], None]]] = {
+_READERS: Mapping[str, Callable[[Fault, str], None]] = {
     "p": _setter("probability", lambda value: _number(value, 1)),
     "every": _setter("every", lambda value: _whole(value, 1)),
     "at": _setter("at", _number),

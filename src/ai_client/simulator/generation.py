@@ -22,18 +22,14 @@ _NEXT_CHOICE: Final = 1_013  # how far apart the draws of two choices of one rep
 class Choice(msgspec.Struct, frozen=True, gc=False):
     """One of the texts of a reply: `filler` tokens of prose from the place that `draw` picks, then the `tail`.
 
-    The tail's pieces are escaped for JSON. `cut` says that the caller's bound ended it.
+    The tail's pieces are escaped for JSON. `tokens` is the length of all, `cut` says that the caller's bound ended it.
     """
 
     draw: int
     filler: int
-    tail: tuple[bytes, ...] = ()
-    cut: bool = False
-
-    @property
-    def tokens(self) -> int:
-        """Its length."""
-        return self.filler + len(self.tail)
+    tail: tuple[bytes, ...]
+    tokens: int
+    cut: bool
 
     def pieces(self, prose: Prose) -> list[bytes]:
         """Its tokens, escaped for JSON."""
@@ -90,15 +86,16 @@ class Author:
                 length = lengths[(draws.length + offset) % len(lengths)]
                 if tail:
                     length = min(length, _LONGEST_WORKING)
-                found.append(_bounded(Choice(draws.text + offset, length, tail), limit))
+                found.append(_choice(draws.text + offset, length, tail, limit))
         return found
 
 
-def _bounded(choice: Choice, limit: int) -> Choice:
-    if not limit or choice.tokens <= limit:
-        return choice
-    filler = min(choice.filler, limit)
-    return Choice(choice.draw, filler, choice.tail[: limit - filler], cut=True)
+def _choice(draw: int, filler: int, tail: tuple[bytes, ...], limit: int) -> Choice:
+    tokens = filler + len(tail)
+    if not limit or tokens <= limit:
+        return Choice(draw, filler, tail, tokens, cut=False)
+    filler = min(filler, limit)
+    return Choice(draw, filler, tail[: limit - filler], limit, cut=True)
 
 
 def _tail(answer: str) -> tuple[bytes, ...]:

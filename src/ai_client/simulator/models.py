@@ -1,7 +1,7 @@
 """The models that the simulator serves: their prices, their quality and their pace.
 
-Prices are the list prices that the tutorials of this field quote; quality and pace are made up to resemble the models
-named, and are no measurement of them.
+Prices are those of the table shipped in `cost/`, so that the simulator's bill and the client's agree; quality and pace
+are made up to resemble the models named, and are no measurement of them.
 """
 
 from __future__ import annotations
@@ -48,12 +48,12 @@ class SimModel(msgspec.Struct, frozen=True):
 
 MODELS: Final = (
     SimModel(
-        "deepseek-v3.2", "deepseek", 140, 14, 280,
+        "deepseek-v3.2", "deepseek", 140, 140, 280,
         accuracy=0.890, first_ms=620, first_spread=0.55, token_ms=22, token_spread=0.60, prefill_us=90,
         context=131_072, reply_tokens=130,
     ),
     SimModel(
-        "gemini-2.5-flash", "google", 300, 75, 1_200,
+        "gemini-2.5-flash", "google", 300, 300, 2_500,
         accuracy=0.915, first_ms=340, first_spread=0.45, token_ms=6, token_spread=0.70, prefill_us=30,
         context=1_048_576, reply_tokens=150,
     ),

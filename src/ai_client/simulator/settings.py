@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Final, Literal, get_args
 
@@ -14,7 +16,7 @@ from ai_client.simulator.models import SimModel
 Profile = Literal["realistic", "fast", "zero"]
 PROFILES: Final = get_args(Profile)
 
-_SPEED: Final[dict[Profile, float]] = {"realistic": 1.0, "fast": 0.1, "zero": 0.0}
+_SPEED: Mapping[Profile, float] = {"realistic": 1.0, "fast": 0.1, "zero": 0.0}
 _NS_PER_MS: Final = 1_000_000
 
 
@@ -49,7 +51,11 @@ class Settings(msgspec.Struct, frozen=True):
             "token_ms": self.token_ms or 0,
             "reply_tokens": self.reply_tokens,
         }
-        problems = [f"{name} is {value}: it must not be negative" for name, value in numbers.items() if value < 0]
+        problems = [
+            f"{name} is {value}: it must be a number from 0"
+            for name, value in numbers.items()
+            if not 0 <= value < math.inf
+        ]
         if self.profile not in PROFILES:
             problems.append(f"profile is {self.profile!r}: choose one of {', '.join(PROFILES)}")
         if "" in self.keys:

@@ -15,7 +15,7 @@ from ai_client.model.events import AttemptFailed
 from ai_client.model.record import Record
 from ai_client.telemetry.base import Level
 from ai_client.telemetry.lines import LineWriter
-from ai_client.telemetry.text import LONGEST, NANO, Stamp, Style, Value, tame, text_line
+from ai_client.telemetry.text import LONGEST, Stamp, Style, Value, dollars, tame, text_line
 
 USUAL_BYTES = 2048
 """A line beyond this holds a value that somebody made long on purpose."""
@@ -109,7 +109,6 @@ class CallLog:
 
     def _finished(self, record: Record, /) -> None:
         usage = record.usage
-        cost = record.cost_nano
         self._write(
             self._encode(
                 CallLine(
@@ -137,7 +136,7 @@ class CallLog:
                     usage.cached_input_tokens,
                     usage.output_tokens,
                     usage.estimated,
-                    f"{cost // NANO}.{cost % NANO:09d}" if cost else "0.000000000",
+                    dollars(record.cost_nano),
                     record.bytes_in,
                     record.bytes_out,
                 )

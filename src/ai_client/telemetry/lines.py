@@ -138,9 +138,9 @@ class LineWriter:
 
     def _slow_down(self) -> None:
         """Until a write succeeds, try once a second and not at every line."""
-        if self._loop is not None:
+        self._arm(RETRY_SECONDS)
+        if self._timer is not None:
             self._limit = self._max
-            self._arm(RETRY_SECONDS)
 
     def _failed(self, error: OSError) -> None:
         self.errors += 1

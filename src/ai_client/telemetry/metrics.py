@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 
 from ai_client.model.events import AttemptFailed
 from ai_client.model.record import Record
+from ai_client.model.request import Endpoint
 from ai_client.telemetry import catalogue
 from ai_client.telemetry.catalogue import BOUNDS_SECONDS, WATCHED, Family
 from ai_client.telemetry.labels import OTHER, Vocabulary
@@ -96,6 +97,8 @@ class MetricsSink:
         self._watched: dict[Family, Callable[[], Reading]] = {}
         self._build: dict[Labels, float] = {(version, platform.python_version()): 1.0}
         self._names = tuple(Vocabulary(max_values) for _ in catalogue.REQUESTS.labels)
+        for endpoint in Endpoint:  # before whatever paths callers may think of
+            self._names[3].admit(endpoint.value)
         self._codes = Vocabulary(max_values)
         self._max_series = max_series
         self._bundles: dict[Key, _Bundle] = {}
@@ -104,7 +107,9 @@ class MetricsSink:
 
     def finished(self, record: Record, /) -> None:
         """Count a call."""
-        key = (record.app, record.model, record.target, record.endpoint, record.status, record.cache)
+        # a name that led nowhere is only what somebody typed: such names must not use up the label's values
+        model = record.model if record.target or not record.error else ""
+        key = (record.app, model, record.target, record.endpoint, record.status, record.cache)
         bundle = self._bundles.get(key)
         if bundle is None:
             bundle = self._bundle(key)
@@ -119,13 +124,12 @@ class MetricsSink:
             cell = bundle.first_byte
             cell.counts[bisect_left(BOUNDS_NS, ns)] += 1
             cell.sum_ns += ns
+            bundle.answered.value += 1
         if record.attempts:
             ns = record.queue_ns
             cell = bundle.queue
             cell.counts[bisect_left(BOUNDS_NS, ns)] += 1
             cell.sum_ns += ns
-            if not record.error:
-                bundle.answered.value += 1
         if record.stream:
             bundle.streams.value += 1
         if record.cache:

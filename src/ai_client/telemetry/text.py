@@ -20,6 +20,9 @@ class Style(enum.Enum):
     TEXT = "text"
 
 
+_MILLISECONDS = tuple(f"{number:03d}Z" for number in range(1000))  # formatting one costs more than looking it up
+
+
 class Stamp:
     """Renders moments as `2026-01-31T12:00:00.123Z`, the calendar part once a second only."""
 
@@ -35,7 +38,13 @@ class Stamp:
         if second != self._second:
             self._prefix = iso_utc(second * NANO)[:20]
             self._second = second
-        return f"{self._prefix}{rest // 1_000_000:03d}Z"
+        return self._prefix + _MILLISECONDS[rest // 1_000_000]
+
+
+def dollars(nano: int) -> str:
+    """Nano-dollars as exact dollars: 123456 is `0.000123456`."""
+    digits = str(nano).zfill(10)
+    return f"{digits[:-9]}.{digits[-9:]}"
 
 
 def tame(value: str) -> str:

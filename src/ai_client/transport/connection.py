@@ -3,77 +3,41 @@
 from __future__ import annotations
 
 import asyncio
+import select
 from collections.abc import Callable
+from typing import Final
 
 import httptools
 import msgspec
 
 from ai_client.errors import AIClientError, BrokenReplyError, ConnectError, UpstreamTimeoutError
 from ai_client.transport.http import Header
+from ai_client.transport.incoming import Incoming
 from ai_client.transport.timer import NEVER, LazyTimer
 
-_DISCARD_TIME = 1.0  # seconds for the end of an answer whose content is already complete
-_HIGH_WATER = 256 * 1024  # bytes of a streamed answer kept for a slow reader before the provider has to wait
+__all__ = ["ClientConnection", "Incoming", "Timeouts"]
+
+_DISCARD_TIME: Final = 1.0  # seconds for the end of an answer whose content is already complete
+_HIGH_WATER: Final = 256 * 1024  # bytes of a streamed answer kept for a slow reader before the provider has to wait
+_MAX_HEAD: Final = 256 * 1024  # bytes of an answer's head; nobody's is that long
+
+# What the connection is waiting for.
+_NOTHING: Final = 0
+_HEAD: Final = 1
+_BODY: Final = 2
+_FINISH: Final = 3  # the answer is complete, and is given out once the parser has returned
 
 
 class Timeouts(msgspec.Struct, frozen=True, gc=False):
-    """Patience with one answer, in seconds. `total` runs from the sending; each may be `NEVER`."""
+    """Patience with one answer, in seconds. `total` runs from the sending; each may be `NEVER`.
+
+    `first_byte` is for the answer's head; while a large request is still leaving, it is how long the provider may
+    take none of it. `idle` is between two pieces of the body, and does not run while our own reader is the slow one.
+    """
 
     first_byte: float = 30.0
     idle: float = 60.0
     total: float = NEVER
-
-
-class Incoming:
-    """An answer: whole in `body`, or, for anything but JSON, in pieces by `read()`.
-
-    Header names are lower case.
-    """
-
-    __slots__ = ("_connection", "body", "headers", "status", "streamed")
-
-    def __init__(self, status: int, headers: list[Header], connection: ClientConnection | None, body: bytes) -> None:
-        self.status = status
-        self.headers = headers
-        self.body = body
-        self.streamed = connection is not None
-        self._connection = connection
-
-    async def read(self) -> bytes:
-        """The next piece of a streamed answer, b"" at its end.
-
-        Raises `BrokenReplyError` where it was cut off and `UpstreamTimeoutError` where it fell silent.
-        """
-        if self._connection is None:
-            return b""
-        piece = await self._connection.read_piece()
-        if not piece:
-            self._connection = None
-        return piece
-
-    async def read_all(self, limit: int) -> bytes:
-        """The whole of a streamed answer, at most `limit` bytes; raises `BrokenReplyError` beyond."""
-        pieces = [self.body] if self.body else []
-        size = 0
-        while piece := await self.read():
-            size += len(piece)
-            if size > limit:
-                self.close()
-                raise BrokenReplyError(f"the answer is larger than {limit} bytes")
-            pieces.append(piece)
-        return b"".join(pieces)
-
-    def discard(self) -> None:
-        """All that matters has been read: throw the rest away, and keep the connection if it comes soon."""
-        connection, self._connection = self._connection, None
-        if connection is not None:
-            connection.discard()
-
-    def close(self) -> None:
-        """Give the rest of a streamed answer up: closes its connection. Harmless after the end."""
-        connection, self._connection = self._connection, None
-        if connection is not None:
-            connection.abort()
 
 
 class ClientConnection(asyncio.Protocol):
@@ -81,6 +45,37 @@ class ClientConnection(asyncio.Protocol):
 
     `on_idle` is called when an answer is complete and the connection may serve again, `on_closed` when it is gone.
     """
+
+    __slots__ = (
+        "_answer_headers",
+        "_chunked",
+        "_discarding",
+        "_head",
+        "_head_only",
+        "_head_size",
+        "_headers",
+        "_incoming",
+        "_keeps",
+        "_length",
+        "_loop",
+        "_max_body",
+        "_on_closed",
+        "_on_idle",
+        "_parser",
+        "_paused",
+        "_phase",
+        "_pieces",
+        "_size",
+        "_status",
+        "_timeouts",
+        "_timer",
+        "_total_due",
+        "_transport",
+        "_unsent",
+        "_where",
+        "idle_since",
+        "used",
+    )
 
     def __init__(
         self,
@@ -96,23 +91,26 @@ class ClientConnection(asyncio.Protocol):
         self._on_idle = on_idle
         self._on_closed = on_closed
         self._timer = LazyTimer(loop, self._timed_out)
-        self._parser = httptools.HttpResponseParser(self)
+        self._parser: httptools.HttpResponseParser = httptools.HttpResponseParser(self)
         self._transport: asyncio.Transport | None = None
         self._timeouts = Timeouts()
         self._total_due = NEVER
-        self._phase = ""
+        self._phase = _NOTHING
         self._status = 0
-        self._headers: list[Header] = []
-        self._pieces: list[bytes] = []
+        self._headers: list[Header] = []  # being read
+        self._answer_headers: list[Header] = []
+        self._head_size = 0
+        self._head_only = False
+        self._pieces: list[bytes] = []  # of an answer that is given out whole
         self._size = 0
         self._length = -1  # content-length, where one was promised
         self._chunked = False
-        self._streamed = False
-        self._complete = False
+        self._keeps = False
         self._discarding = False
-        self._error: AIClientError | None = None
+        self._paused = False
+        self._unsent = 0  # bytes of the request that had not left when the timer last looked
         self._head: asyncio.Future[Incoming] | None = None
-        self._reader: asyncio.Future[None] | None = None
+        self._incoming: Incoming | None = None  # the streamed answer that is arriving
         self.used = 0
         self.idle_since = 0.0
 
@@ -124,206 +122,271 @@ class ClientConnection(asyncio.Protocol):
         transport = self._transport
         return transport is not None and not transport.is_closing()
 
+    @property
+    def silent(self) -> bool:
+        """The kernel holds nothing for us: no end of the connection, above all, that the loop has not come to yet."""
+        assert self._transport is not None
+        poll = select.poll()
+        poll.register(self._transport.get_extra_info("socket"), select.POLLIN)
+        return not poll.poll(0)
+
     async def request(self, wire: bytes, timeouts: Timeouts) -> Incoming:
         """Send a request (head and body as bytes); returns its answer.
 
-        Raises `UpstreamTimeoutError`, `BrokenReplyError`. A cancelled wait closes the connection, and so the
-        request at the provider's side.
+        Raises `ConnectError` where nothing could be sent, `UpstreamTimeoutError`, `BrokenReplyError`. A cancelled wait
+        closes the connection, and so the request at the provider's side.
         """
         transport = self._transport
         if transport is None or transport.is_closing():
-            raise ConnectError(f"{self._where} closed the connection before anything was sent")
-        if self.used:
-            self._parser = httptools.HttpResponseParser(self)
+            raise self._never_sent()
         self.used += 1
-        self._status = 0
-        self._headers = []
-        self._pieces = []
-        self._size = 0
+        self._status = self._head_size = self._size = self._unsent = 0
         self._length = -1
-        self._chunked = self._streamed = self._complete = self._discarding = False
-        self._error = None
+        self._chunked = self._discarding = False
+        self._head_only = wire.startswith(b"HEAD ")
         self._timeouts = timeouts
         now = self._loop.time()
         self._total_due = now + timeouts.total
-        self._phase = "first_byte"
-        self._timer.set(min(now + timeouts.first_byte, self._total_due))
+        self._phase = _HEAD
+        self._set_timer(now + timeouts.first_byte)
         head: asyncio.Future[Incoming] = self._loop.create_future()
         self._head = head
         transport.write(wire)
+        if transport.is_closing():  # the first write failed, so none of it has left
+            self._phase = _NOTHING
+            raise self._never_sent()
         try:
             return await head
         except asyncio.CancelledError:
-            self.abort()
-            raise
-
-    async def read_piece(self) -> bytes:
-        """What has arrived of a streamed answer since the last call; waits for something; b"" at the end."""
-        while True:
-            pieces = self._pieces
-            if pieces:
-                self._pieces = []
-                if self._size > _HIGH_WATER and self._transport is not None and not self._complete:
-                    self._transport.resume_reading()
-                self._size = 0
-                return pieces[0] if len(pieces) == 1 else b"".join(pieces)
-            if self._complete:
-                return b""
-            if self._error is not None:
-                raise self._error
-            self._reader = self._loop.create_future()
-            try:
-                await self._reader
-            except asyncio.CancelledError:
+            if self._head is head:
                 self.abort()
-                raise
-            finally:
-                self._reader = None
-
-    def discard(self) -> None:
-        """Let the rest of a streamed answer come and go; a provider that keeps us waiting for it is left."""
-        if self._phase:
-            self._discarding = True
-            self._total_due = self._loop.time() + _DISCARD_TIME
-            self._timer.set(self._total_due)
+            elif not head.cancelled() and head.exception() is None:
+                head.result().close()  # it had just come; by now its connection may serve somebody else
+            raise
 
     def abort(self) -> None:
         """Close at once."""
         if self._transport is not None:
             self._transport.abort()
 
+    # ---- the answer's side
+
+    def new_future(self) -> asyncio.Future[None]:
+        """To wait for the next piece."""
+        return self._loop.create_future()
+
+    def read_on(self) -> None:
+        """What had arrived has been read."""
+        if self._paused and self._transport is not None:
+            self._paused = False
+            self._transport.resume_reading()
+            self._set_timer(self._loop.time() + self._timeouts.idle)
+
+    def forget(self, incoming: Incoming) -> None:
+        """Nobody will read `incoming` any more."""
+        if self._incoming is incoming:
+            self._incoming = None
+
+    def discard(self) -> None:
+        """Let the rest of a streamed answer come and go; a provider that keeps us waiting for it is left."""
+        self._discarding = True
+        self._total_due = min(self._total_due, self._loop.time() + _DISCARD_TIME)
+        self._timer.set(self._total_due)
+        self.read_on()
+
     # ---- the transport's side
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = transport  # type: ignore[assignment]
 
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._transport = None
+        self._timer.close()
+        if self._phase == _BODY and self._length < 0 and not self._chunked and exc is None:
+            self._finish(sound=False)  # a body that ends with its connection
+        elif self._phase:
+            self._fail(self._cut_off(exc))
+        self._on_closed(self)
+        del self._parser  # it refers to this connection as well
+
     def data_received(self, data: bytes) -> None:
         if not self._phase:  # an answer nobody asked for
             self.abort()
             return
-        if self._phase == "idle":
-            self._timer.due = min(self._loop.time() + self._timeouts.idle, self._total_due)
+        sound = True
         try:
             self._parser.feed_data(data)
         except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
-            if self._phase:
-                self._fail(BrokenReplyError(f"{self._where} answered something that is not HTTP/1.1: {error}"))
-            self.abort()
+            sound = self._stopped(error, data)
+        phase = self._phase
+        if phase == _FINISH:
+            self._finish(sound)
+        elif phase == _BODY:
+            self._set_timer(self._loop.time() + self._timeouts.idle)
+        elif phase == _HEAD:
+            self._head_size += len(data)
+            if self._head_size > _MAX_HEAD:
+                self._break_off(BrokenReplyError(f"{self._where} answered with a head of more than {_MAX_HEAD} bytes"))
 
-    def connection_lost(self, exc: Exception | None) -> None:
-        self._transport = None
-        self._timer.close()
-        if self._phase:
-            if self._status and self._length < 0 and not self._chunked and exc is None and self._head_done:
-                self._finish()  # a body that ends with its connection
-            else:
-                self._fail(self._cut_off(exc))
-        self._on_closed(self)
+    def resume_writing(self) -> None:
+        if self._phase == _HEAD:  # a large request has left: the provider's turn begins now
+            self._set_timer(self._loop.time() + self._timeouts.first_byte)
 
     # ---- the parser's side
+
+    def on_message_begin(self) -> None:
+        if self._phase == _FINISH:
+            raise _SurplusError  # a second answer to one request: whoever came next would get it
 
     def on_header(self, name: bytes, value: bytes) -> None:
         self._headers.append((name.lower(), value))
 
     def on_headers_complete(self) -> None:
+        headers = self._headers
+        self._headers = []  # for trailers, which are no headers
         status = self._parser.get_status_code()
         if status < 200:  # 100 Continue, 103 Early Hints: the answer is still to come
-            self._headers = []
             return
         self._status = status
-        self._phase = "idle"
-        self._timer.set(min(self._loop.time() + self._timeouts.idle, self._total_due))
+        self._answer_headers = headers
+        self._phase = _BODY
         whole = False
-        for name, value in self._headers:
+        for name, value in headers:
             if name == b"content-type":
-                whole = value[:16].lower() == b"application/json"
+                whole = _is_json(value)
             elif name == b"content-length":
                 self._length = int(value)
-                if self._length == 0:
-                    whole = True
             elif name == b"transfer-encoding":
-                self._chunked = True
-        if not whole:
-            self._streamed = True
-            self._resolve(Incoming(status, self._headers, self, b""))
+                self._chunked = value.strip().lower().endswith(b"chunked")
+        if self._head_only:
+            raise _NoBody
+        if not whole and self._length != 0:
+            incoming = self._incoming = Incoming(status, headers, self, b"")
+            if not self._resolve(incoming):
+                incoming.close()
 
     def on_body(self, body: bytes) -> None:
-        if self._discarding:
-            return
-        self._pieces.append(body)
-        self._size += len(body)
-        if self._streamed:
-            if self._reader is not None:
-                if not self._reader.done():
-                    self._reader.set_result(None)
-            elif self._size > _HIGH_WATER and self._transport is not None:
+        incoming = self._incoming
+        if incoming is not None:
+            if incoming.arrived(body) > _HIGH_WATER and not self._paused and self._transport is not None:
+                self._paused = True
                 self._transport.pause_reading()
-                self._timer.due = self._total_due  # the silence is ours
-        elif self._size > self._max_body:
-            self._fail(BrokenReplyError(f"{self._where} answered more than {self._max_body} bytes"))
-            self.abort()
+        elif not self._discarding:
+            self._pieces.append(body)
+            self._size += len(body)
+            if self._size > self._max_body:
+                raise BrokenReplyError(f"{self._where} answered more than {self._max_body} bytes")
 
     def on_message_complete(self) -> None:
-        if self._status:
-            self._finish()
+        if self._phase == _BODY:
+            self._phase = _FINISH
+            self._keeps = self._parser.should_keep_alive()
 
     # ---- ending
 
-    @property
-    def _head_done(self) -> bool:
-        return self._phase == "idle"
+    def _stopped(self, error: Exception, data: bytes) -> bool:
+        """The parser could not, or need not, go on. True when the connection is none the worse for it."""
+        cause = error.__context__
+        if isinstance(cause, _NoBody):
+            self._phase = _FINISH
+            self._keeps = self._parser.should_keep_alive()
+            self._parser = httptools.HttpResponseParser(self)  # the former one waits for a body
+            return data.endswith(b"\r\n\r\n")
+        if self._phase == _FINISH:
+            return False
+        if not isinstance(cause, AIClientError):
+            cause = BrokenReplyError(f"{self._where} answered something that is not HTTP/1.1: {error}")
+        self._break_off(cause)
+        return False
 
-    def _finish(self) -> None:
-        self._complete = True
-        self._phase = ""
+    def _finish(self, sound: bool) -> None:
+        self._phase = _NOTHING
         self._timer.due = NEVER
-        if self._streamed:
-            if self._reader is not None and not self._reader.done():
-                self._reader.set_result(None)
+        incoming = self._incoming
+        if incoming is not None:
+            self._incoming = None
+            incoming.over(None)
         else:
             pieces = self._pieces
-            body = pieces[0] if len(pieces) == 1 else b"".join(pieces)
             self._pieces = []
-            self._resolve(Incoming(self._status, self._headers, None, body))
+            body = pieces[0] if len(pieces) == 1 else b"".join(pieces)
+            self._resolve(Incoming(self._status, self._answer_headers, None, body))
         transport = self._transport
         if transport is None:
             return
         # a request whose body the provider did not wait for would run into the next one
-        if self._parser.should_keep_alive() and not transport.get_write_buffer_size():
+        if sound and self._keeps and not transport.get_write_buffer_size():
+            if self._paused:
+                self._paused = False
+                transport.resume_reading()
             self._on_idle(self)
         else:
-            transport.close()
+            transport.abort()
 
-    def _resolve(self, incoming: Incoming) -> None:
+    def _resolve(self, incoming: Incoming) -> bool:
+        """Give the answer to whoever waits for it; False when nobody does."""
         head, self._head = self._head, None
-        if head is not None and not head.done():
-            head.set_result(incoming)
+        if head is None or head.done():
+            return False
+        head.set_result(incoming)
+        return True
+
+    def _break_off(self, error: AIClientError) -> None:
+        self._fail(error)
+        self.abort()
 
     def _fail(self, error: AIClientError) -> None:
-        self._phase = ""
-        self._error = error
+        self._phase = _NOTHING
+        incoming, self._incoming = self._incoming, None
+        if incoming is not None:
+            incoming.over(error)
         head, self._head = self._head, None
         if head is not None and not head.done():
             head.set_exception(error)
-        if self._reader is not None and not self._reader.done():
-            self._reader.set_result(None)
+
+    def _never_sent(self) -> ConnectError:
+        return ConnectError(f"{self._where} closed the connection before anything was sent")
 
     def _cut_off(self, exc: Exception | None) -> BrokenReplyError:
         how = f"broke the connection ({exc})" if exc is not None else "closed the connection"
         if not self._status:
             return BrokenReplyError(f"{self._where} {how} without an answer")
-        promised = f" of the {self._length} promised" if self._length >= 0 else ""
-        return BrokenReplyError(f"{self._where} {how} in the middle of its answer{promised and ', short' + promised}")
+        promised = f", short of the {self._length} bytes promised" if self._length >= 0 else ""
+        return BrokenReplyError(f"{self._where} {how} in the middle of its answer{promised}")
+
+    def _set_timer(self, due: float) -> None:
+        self._timer.set(due if due < self._total_due else self._total_due)  # noqa: FURB136  min() costs a call
 
     def _timed_out(self) -> None:
-        if not self._phase:
+        transport = self._transport
+        if not self._phase or transport is None:
             return
-        if self._loop.time() >= self._total_due - 0.001:
-            phase, seconds = "total", self._timeouts.total
-            text = f"{self._where} did not finish its answer within {seconds:g} s"
-        elif self._phase == "first_byte":
-            phase, text = "first_byte", f"{self._where} did not begin to answer within {self._timeouts.first_byte:g} s"
+        now = self._loop.time()
+        timeouts = self._timeouts
+        if now >= self._total_due - 0.001:
+            phase, text = "total", f"{self._where} did not finish its answer within {timeouts.total:g} s"
+        elif self._paused:
+            self._timer.set(self._total_due)  # the silence is ours
+            return
+        elif self._phase == _HEAD:
+            unsent = transport.get_write_buffer_size()
+            if unsent and (not self._unsent or unsent < self._unsent):
+                self._unsent = unsent  # a large request, on its way still
+                self._set_timer(now + timeouts.first_byte)
+                return
+            phase, text = "first_byte", f"{self._where} did not begin to answer within {timeouts.first_byte:g} s"
         else:
-            phase, text = "idle", f"{self._where} fell silent for {self._timeouts.idle:g} s in the middle of its answer"
-        self._fail(UpstreamTimeoutError(text, phase=phase))
-        self.abort()
+            phase, text = "idle", f"{self._where} fell silent for {timeouts.idle:g} s in the middle of its answer"
+        self._break_off(UpstreamTimeoutError(text, phase=phase))
+
+
+class _NoBody(Exception):
+    """The answer to HEAD ends with its head, and llhttp cannot know."""
+
+
+class _SurplusError(Exception):
+    """More than one answer has come."""
+
+
+def _is_json(content_type: bytes) -> bool:
+    return content_type[:16].lower() == b"application/json" and content_type[16:17] in (b"", b";", b" ", b"\t")

@@ -7,18 +7,29 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from ai_client.transport.http import STATUS_LINES, Header, find_header
+from ai_client.transport.http import BODILESS, STATUS_LINES, Header, find_header
 
 if TYPE_CHECKING:
     from ai_client.transport.server_connection import ServerConnection
 
+_COPY_LIMIT = 64 * 1024  # bytes; what is larger is handed to the kernel beside its head, not copied behind it
+_colon = b": ".join
+
 
 class Request:
-    """One request, whole. Header names are lower case; `path` has no query, `query` no question mark."""
+    """One request, whole. Header names are lower case; `path` has no query, `query` no question mark.
 
-    __slots__ = ("body", "headers", "keep_alive", "method", "path", "peer_uid", "query")
+    A target in absolute form (`http://host/path`, RFC 9112 section 3.2.2) is reduced to its path. `peer_uid` is the
+    user at the other end of a Unix socket, None on any other.
+    """
 
-    def __init__(self, method: str, url: bytes, headers: list[Header], body: bytes, keep_alive: bool) -> None:
+    __slots__ = ("body", "headers", "http11", "keep_alive", "method", "path", "peer_uid", "query")
+
+    def __init__(
+        self, method: str, url: bytes, headers: list[Header], body: bytes, keep_alive: bool, http11: bool = True
+    ) -> None:
+        if url[:1] not in (b"/", b"*"):
+            url = _path_of(url)
         path, _, query = url.partition(b"?")
         self.method = method
         self.path = path.decode("latin-1")
@@ -26,6 +37,7 @@ class Request:
         self.headers = headers
         self.body = body
         self.keep_alive = keep_alive
+        self.http11 = http11
         self.peer_uid: int | None = None
 
     def header(self, name: bytes) -> bytes | None:
@@ -33,16 +45,27 @@ class Request:
         return find_header(self.headers, name)
 
 
+def _path_of(url: bytes) -> bytes:
+    """What follows scheme and authority."""
+    rest = url.partition(b"://")[2]
+    ends = [at for at in (rest.find(b"/"), rest.find(b"?")) if at >= 0]
+    target = rest[min(ends) :] if ends else b""
+    return target if target[:1] == b"/" else b"/" + target
+
+
 class Exchange:
     """The answer to one request: whole by `send`, or streamed by `start`, `write` … and `end`.
 
-    Nothing is written once `closed` is True (the client went away): the calls are then harmless.
+    Nothing is written once `closed` is True (the answer is finished, or the client went away): the calls are then
+    harmless. To HEAD the same calls send the head alone. Header names and values are put on the wire as they are: the
+    caller answers for their holding no line end.
     """
 
-    __slots__ = ("_chunked", "_connection", "_listeners", "closed", "started")
+    __slots__ = ("_bodiless", "_chunked", "_connection", "_listeners", "closed", "started")
 
     def __init__(self, connection: ServerConnection) -> None:
         self._connection = connection
+        self._bodiless = False
         self._chunked = False
         self._listeners: list[Callable[[], None]] | None = None
         self.closed = False
@@ -54,14 +77,24 @@ class Exchange:
             return
         self.started = True
         connection = self._connection
-        parts = [STATUS_LINES[status]]
-        for name, value in headers:
-            parts += (name, b": ", value, b"\r\n")
-        parts.append(b"content-length: %d\r\n" % len(body))
-        parts.append(b"\r\n" if connection.keeps_alive() else b"connection: close\r\n\r\n")
-        if connection.method != "HEAD":
-            parts.append(body)
-        connection.write(b"".join(parts))
+        request = connection.request
+        if status in BODILESS:
+            lines = [STATUS_LINES[status][:-2], *map(_colon, headers)]
+            body = b""
+        else:
+            lines = [STATUS_LINES[status] + b"content-length: %d" % len(body), *map(_colon, headers)]
+            if request.method == "HEAD":
+                body = b""
+        if not connection.keeps_alive():
+            lines.append(b"connection: close")
+        elif not request.http11:
+            lines.append(b"connection: keep-alive")
+        if len(body) < _COPY_LIMIT:
+            lines += (b"", body)
+            connection.write(b"\r\n".join(lines))
+        else:
+            lines += (b"", b"")
+            connection.writelines((b"\r\n".join(lines), body))
         connection.finished(self)
 
     def start(self, status: int, headers: Sequence[Header]) -> None:
@@ -70,28 +103,31 @@ class Exchange:
             return
         self.started = True
         connection = self._connection
-        parts = [STATUS_LINES[status]]
-        for name, value in headers:
-            parts += (name, b": ", value, b"\r\n")
-        # HTTP/1.0 knows no chunks: there the end of the connection is the end of the body
-        self._chunked = connection.http11
-        keep = connection.keeps_alive() and self._chunked
-        if self._chunked:
-            parts.append(b"transfer-encoding: chunked\r\n")
-        if not keep:
-            connection.close_after = True
-            parts.append(b"connection: close\r\n")
-        parts.append(b"\r\n")
-        connection.write(b"".join(parts))
+        request = connection.request
+        self._bodiless = request.method == "HEAD" or status in BODILESS
+        lines = [STATUS_LINES[status][:-2], *map(_colon, headers)]
+        if status not in BODILESS:
+            # HTTP/1.0 knows no chunks: there the end of the connection is the end of the body
+            if request.http11:
+                self._chunked = True
+                lines.append(b"transfer-encoding: chunked")
+            else:
+                connection.close_after = True
+        if not connection.keeps_alive():
+            lines.append(b"connection: close")
+        lines += (b"", b"")
+        connection.write(b"\r\n".join(lines))
 
     def write(self, data: bytes) -> None:
         """Write a piece of a streamed answer."""
-        if self.closed or not data:
+        if self.closed or not data or self._bodiless:
             return
-        if self._chunked:
+        if not self._chunked:
+            self._connection.write(data)
+        elif len(data) < _COPY_LIMIT:
             self._connection.write(b"%x\r\n%b\r\n" % (len(data), data))
         else:
-            self._connection.write(data)
+            self._connection.writelines((b"%x\r\n" % len(data), data, b"\r\n"))
 
     @property
     def backed_up(self) -> bool:
@@ -99,38 +135,42 @@ class Exchange:
         return self._connection.write_paused and not self.closed
 
     async def drain(self) -> None:
-        """Wait until the client has read enough for more to be written."""
-        await self._connection.drained()
+        """Wait until the client has read enough for more to be written, or has gone."""
+        if not self.closed:
+            await self._connection.drained()
 
     def end(self, trailers: Sequence[Header] = ()) -> None:
         """End a streamed answer cleanly; `trailers` reach only a client that said `TE: trailers`."""
         if self.closed:
             return
-        if self._chunked:
-            tail = b"".join(b"%b: %b\r\n" % pair for pair in trailers)
-            self._connection.write(b"0\r\n" + tail + b"\r\n")
-        self._connection.finished(self)
+        connection = self._connection
+        if self._chunked and not self._bodiless:
+            wanted = trailers and b"trailers" in (connection.request.header(b"te") or b"").lower()
+            lines = [b"0", *map(_colon, trailers if wanted else ()), b"", b""]
+            connection.write(b"\r\n".join(lines))
+        connection.finished(self)
 
     def abort(self) -> None:
         """Break the connection off, so that the client cannot take what it has for the whole."""
-        self.closed = True
-        self._connection.reset()
+        if not self.closed:
+            self.closed = True
+            self._connection.reset()
 
     def raw(self, data: bytes) -> None:
         """Put bytes on the wire as they are: for a simulator's faults. Then only `raw`, `close_raw` or `abort`."""
-        self.started = True
-        self._connection.close_after = True
         if not self.closed:
+            self.started = True
+            self._connection.close_after = True
             self._connection.write(data)
 
     def close_raw(self) -> None:
         """Close the connection once what was written has left."""
-        self._connection.close_after = True
         if not self.closed:
+            self._connection.close_after = True
             self._connection.finished(self)
 
     def on_disconnect(self, listener: Callable[[], None]) -> None:
-        """Have `listener` called when the client goes away before the answer is finished."""
+        """Have `listener` called when the connection goes before the answer is finished, `abort` included."""
         if self._listeners is None:
             self._listeners = []
         self._listeners.append(listener)
@@ -143,7 +183,8 @@ class Exchange:
 
 
 Handler = Callable[[Request, Exchange], Awaitable[None] | None]
-"""Answers a request: at once, later through the exchange it keeps, or as a coroutine, which a disconnect cancels."""
+"""Answers a request: at once; later, through the exchange it keeps; or as a coroutine, which a disconnect cancels and
+which has answered when it returns."""
 
 
 JSON_HEADERS: tuple[Header, ...] = ((b"content-type", b"application/json"),)

@@ -1,4 +1,4 @@
-"""What both ends of HTTP/1.1 share: reason phrases, header look-up, the writing of a head."""
+"""What both ends of HTTP/1.1 share: reason phrases, header look-up, the fields that end at a connection."""
 
 from __future__ import annotations
 
@@ -23,6 +23,9 @@ HOP_BY_HOP = frozenset(
 )
 """Fields that belong to one connection (RFC 9110 section 7.6.1), and the length, which each writer states itself."""
 
+BODILESS = frozenset({204, 304})
+"""Statuses whose answers have no body, and state no length (RFC 9110 section 8.6)."""
+
 
 def _status_lines() -> dict[int, bytes]:
     lines = {code: f"HTTP/1.1 {code} Status\r\n".encode() for code in range(100, 1000)}
@@ -31,6 +34,7 @@ def _status_lines() -> dict[int, bytes]:
 
 
 STATUS_LINES = _status_lines()
+"""The first line of an answer, its line end included, for every status that three digits can say."""
 
 
 def find_header(headers: Iterable[Header], name: bytes) -> bytes | None:

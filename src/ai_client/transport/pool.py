@@ -1,13 +1,16 @@
 """Connections to one origin: kept alive, counted, handed out in order.
 
-The deciding is synchronous (`_take`, `_idle`, `_closed`); only opening a connection and waiting for one await.
+The deciding is synchronous (`_take`, `_give_back`, `_gone`, `_grant`); only opening a connection and waiting for one
+await. A place in the pool is held by an open connection or by whoever is opening one; it is passed on by the same call
+that frees it, so that nobody who comes later can slip in between.
 """
 
 from __future__ import annotations
 
 import asyncio
 import ssl
-from collections import deque
+from collections import OrderedDict
+from typing import Final
 from urllib.parse import SplitResult, urlsplit
 
 import msgspec
@@ -15,6 +18,14 @@ import msgspec
 from ai_client.errors import AIClientError, ConnectError, OverloadedError, UpstreamTimeoutError
 from ai_client.transport.connection import ClientConnection, Incoming, Timeouts
 from ai_client.transport.proxy import Proxy, open_tunnel
+from ai_client.transport.timer import NEVER, LazyTimer
+from ai_client.transport.tls import client_context
+
+# Seconds of rest after which the kernel is asked whether the connection has ended meanwhile. Under load the loop knows
+# by itself, and the question would be asked for every request.
+_TRUSTED_REST: Final = 0.01
+
+_Waiter = asyncio.Future[ClientConnection | None]
 
 
 class Origin(msgspec.Struct, frozen=True):
@@ -27,12 +38,16 @@ class Origin(msgspec.Struct, frozen=True):
 
     @classmethod
     def parse(cls, url: str) -> Origin:
-        """Split `http(s)://host[:port][/path]`. Raises ValueError when it is something else."""
+        """Split `http(s)://host[:port][/path]`. Raises ValueError when it is something else; it repeats no password."""
+        if "@" in url:
+            raise ValueError("a base URL holds no user or password")
         parts: SplitResult = urlsplit(url)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise ValueError(f"{url!r} is not an http:// or https:// URL with a host")
         secure = parts.scheme == "https"
-        return cls(secure, parts.hostname, parts.port or (443 if secure else 80), parts.path.rstrip("/"))
+        host = parts.hostname
+        port = _port(parts, 443 if secure else 80)
+        if not host or not port or parts.scheme not in ("http", "https") or parts.query or parts.fragment:
+            raise ValueError(f"{url!r} is not an http:// or https:// URL of a host, a port and a path at most")
+        return cls(secure, host, port, parts.path.rstrip("/"))
 
     @property
     def authority(self) -> str:
@@ -45,7 +60,11 @@ class Origin(msgspec.Struct, frozen=True):
 
 
 class PoolSettings(msgspec.Struct, frozen=True):
-    """How to connect. Times in seconds; `unix_path` replaces host and port where it is set."""
+    """How to connect. Times in seconds; `unix_path` replaces host and port where it is set.
+
+    `connect_timeout` bounds the opening of a connection (name resolution, proxy and TLS included), and the wait for
+    a place in a full pool as well. Without `tls` an https origin is verified by the system's certificates.
+    """
 
     size: int = 100
     connect_timeout: float = 10.0
@@ -62,10 +81,13 @@ class Pool:
     def __init__(self, origin: Origin, settings: PoolSettings) -> None:
         self.origin = origin
         self._settings = settings
+        self._tls = (settings.tls or client_context()) if origin.secure and settings.unix_path is None else None
         self._idle: list[ClientConnection] = []  # the last used is taken first: the others may expire
         self._all: set[ClientConnection] = set()
-        self._opening = 0
-        self._waiters: deque[asyncio.Future[ClientConnection | None]] = deque()
+        self._opening = 0  # places held by whoever is opening, or has just been allowed to open, a connection
+        self._waiters: OrderedDict[_Waiter, None] = OrderedDict()
+        self._expiry: LazyTimer | None = None
+        self._retired = False
         self._closed = False
 
     @property
@@ -73,33 +95,47 @@ class Pool:
         """Connections now open, idle ones included."""
         return len(self._all)
 
+    @property
+    def waiting(self) -> int:
+        """Requests that wait for a connection."""
+        return len(self._waiters)
+
     async def request(self, wire: bytes, timeouts: Timeouts) -> Incoming:
         """Send `wire` on a connection of this pool; returns the answer.
 
-        Raises `ConnectError` (nothing was sent), `UpstreamTimeoutError`, `BrokenReplyError`. A kept connection
-        that proves dead before anything was sent is replaced, unseen.
+        Raises `ConnectError` (nothing was sent), `UpstreamTimeoutError`, `BrokenReplyError`, and `OverloadedError`
+        when no connection became free in time. A kept connection that proves dead before anything was sent is
+        replaced, unseen.
         """
-        connection = self._take()
-        if connection is None:
-            connection = await self._obtain()
-        return await connection.request(wire, timeouts)
+        while True:
+            connection = self._take()
+            if connection is None:
+                connection = await self._obtain()
+            kept = connection.used
+            try:
+                return await connection.request(wire, timeouts)
+            except ConnectError:
+                if not kept:
+                    raise
 
     def close(self) -> None:
         """Close every connection; whoever waits is refused."""
-        self._closed = True
+        self._closed = self._retired = True
         while self._waiters:
-            waiter = self._waiters.popleft()
+            waiter, _ = self._waiters.popitem(last=False)
             if not waiter.done():
-                waiter.set_exception(ConnectError(f"the connections to {self.origin} were closed"))
+                waiter.set_exception(self._was_closed())
         for connection in tuple(self._all):
             connection.abort()
+        self._rest_no_more()
 
     def retire(self) -> None:
-        """Close what is idle, and let what is busy end with its answer: a reload has replaced this pool."""
-        self._closed = True
-        for connection in self._idle:
-            connection.abort()
-        self._idle.clear()
+        """Close what is idle, and keep nothing after its answer: a reload has replaced this pool.
+
+        Requests that still come are served: they began with this pool.
+        """
+        self._retired = True
+        self._rest_no_more()
 
     # ---- deciding
 
@@ -107,106 +143,175 @@ class Pool:
         idle = self._idle
         while idle:
             connection = idle.pop()
-            fresh = asyncio.get_running_loop().time() - connection.idle_since < self._settings.keepalive_expiry
-            if fresh and connection.usable:
+            rest = asyncio.get_running_loop().time() - connection.idle_since
+            if (
+                connection.usable
+                and rest < self._settings.keepalive_expiry
+                and (rest < _TRUSTED_REST or connection.silent)
+            ):
                 return connection
             connection.abort()
         return None
 
     def _give_back(self, connection: ClientConnection) -> None:
         """An answer is complete: the connection serves whoever waits, or rests."""
-        if self._closed:
-            connection.abort()
-            return
         while self._waiters:
-            waiter = self._waiters.popleft()
+            waiter, _ = self._waiters.popitem(last=False)
             if not waiter.done():
                 waiter.set_result(connection)
                 return
-        connection.idle_since = asyncio.get_running_loop().time()
+        if self._retired:
+            connection.abort()
+            return
+        now = connection.idle_since = asyncio.get_running_loop().time()
         self._idle.append(connection)
+        if self._expiry is None:
+            self._expiry = LazyTimer(asyncio.get_running_loop(), self._expire)
+        if self._expiry.due == NEVER:
+            self._expiry.set(now + self._settings.keepalive_expiry)
 
     def _gone(self, connection: ClientConnection) -> None:
-        self._all.discard(connection)
-        if connection in self._idle:
-            self._idle.remove(connection)
-        self._let_one_open()
+        """A connection was lost; one that never became ours counts as opening until `_open` says otherwise."""
+        if connection in self._all:
+            self._all.discard(connection)
+            if connection in self._idle:
+                self._idle.remove(connection)
+            self._grant()
 
-    def _let_one_open(self) -> None:
-        while self._waiters:
-            waiter = self._waiters.popleft()
+    def _grant(self) -> None:
+        """Whoever waits longest takes what places are free."""
+        while self._waiters and len(self._all) + self._opening < self._settings.size:
+            waiter, _ = self._waiters.popitem(last=False)
             if not waiter.done():
+                self._opening += 1
                 waiter.set_result(None)
-                return
+
+    def _leave(self, waiter: _Waiter) -> None:
+        """Whoever waited does no longer; what it was given already, it passes on."""
+        self._waiters.pop(waiter, None)
+        if not waiter.done() or waiter.cancelled() or waiter.exception() is not None:
+            return
+        connection = waiter.result()
+        if connection is None:
+            self._opening -= 1
+            self._grant()
+        elif connection.usable:
+            self._give_back(connection)
+
+    def _expire(self) -> None:
+        """Close what has rested too long: the longest rest first."""
+        now = asyncio.get_running_loop().time()
+        expiry = self._settings.keepalive_expiry
+        fresh = [connection for connection in self._idle if now - connection.idle_since < expiry - 0.001]
+        for connection in self._idle[: len(self._idle) - len(fresh)]:
+            connection.abort()
+        self._idle = fresh
+        if fresh and self._expiry is not None:
+            self._expiry.set(fresh[0].idle_since + expiry)
+
+    def _rest_no_more(self) -> None:
+        for connection in self._idle:
+            connection.abort()
+        self._idle.clear()
+        if self._expiry is not None:
+            self._expiry.close()
+            self._expiry = None
+
+    def _was_closed(self) -> ConnectError:
+        return ConnectError(f"the connections to {self.origin} were closed")
 
     # ---- awaiting
 
     async def _obtain(self) -> ClientConnection:
-        while True:
-            if self._closed:
-                raise ConnectError(f"the connections to {self.origin} were closed")
-            if len(self._all) + self._opening < self._settings.size:
-                return await self._open()
-            waiter: asyncio.Future[ClientConnection | None] = asyncio.get_running_loop().create_future()
-            self._waiters.append(waiter)
-            try:
-                async with asyncio.timeout(self._settings.connect_timeout):
-                    connection = await waiter
-            except TimeoutError:
-                raise OverloadedError(
-                    f"all {self._settings.size} connections to {self.origin} were busy for "
-                    f"{self._settings.connect_timeout:g} s: raise connection_pool_size, or send less at once",
-                    retry_after=1.0,
-                ) from None
-            except asyncio.CancelledError:
-                if waiter.done() and not waiter.cancelled() and waiter.exception() is None:
-                    handed = waiter.result()  # it was ours already: pass it on
-                    if handed is None:
-                        self._let_one_open()
-                    else:
-                        self._give_back(handed)
-                raise
-            if connection is not None and connection.usable:
+        if self._closed:
+            raise self._was_closed()
+        if self._waiters or len(self._all) + self._opening >= self._settings.size:
+            connection = await self._wait()
+            if connection is not None:
                 return connection
+        else:
+            self._opening += 1
+        return await self._open()
+
+    async def _wait(self) -> ClientConnection | None:
+        """A connection to use, or None: a place in which to open one."""
+        patience = self._settings.connect_timeout
+        first = False
+        try:
+            async with asyncio.timeout(patience):
+                while True:
+                    waiter: _Waiter = asyncio.get_running_loop().create_future()
+                    self._waiters[waiter] = None
+                    if first:  # it was our turn, and what we were given died on the way
+                        self._waiters.move_to_end(waiter, last=False)
+                        self._grant()
+                    try:
+                        connection = await waiter
+                    except asyncio.CancelledError:
+                        self._leave(waiter)
+                        raise
+                    if connection is None or connection.usable:
+                        return connection
+                    first = True
+        except TimeoutError:
+            raise OverloadedError(
+                f"all {self._settings.size} connections to {self.origin} were busy for {patience:g} s: "
+                "raise connection_pool_size, or send less at once",
+                retry_after=1.0,
+            ) from None
 
     async def _open(self) -> ClientConnection:
-        loop = asyncio.get_running_loop()
+        """Open a connection in a place that is already counted in `_opening`."""
         settings = self._settings
-        where = str(self.origin)
-        connection = ClientConnection(loop, where, settings.max_body, self._give_back, self._gone)
-        self._opening += 1
+        loop = asyncio.get_running_loop()
+        connection = ClientConnection(loop, str(self.origin), settings.max_body, self._give_back, self._gone)
+        kept = False
         try:
             async with asyncio.timeout(settings.connect_timeout):
                 await self._connect(loop, connection)
-        except TimeoutError:
-            self._let_one_open()
-            text = f"no connection to {where} within {settings.connect_timeout:g} s"
-            raise UpstreamTimeoutError(text, phase="connect") from None
-        except ssl.SSLError as error:
-            self._let_one_open()
-            raise ConnectError(f"no TLS with {where}: {_tls_reason(error)}") from error
-        except OSError as error:
-            self._let_one_open()
-            raise ConnectError(f"no connection to {where}: {error.strerror or error}") from error
-        except (AIClientError, asyncio.CancelledError):
-            self._let_one_open()
-            raise
+            if self._closed:
+                raise self._was_closed()
+            if not connection.usable:
+                raise ConnectError(f"{self.origin} closed the connection as soon as it was made")
+            kept = True
+        except (OSError, UnicodeError) as error:
+            raise self._not_connected(error) from error
         finally:
             self._opening -= 1
-        self._all.add(connection)
+            if kept:
+                self._all.add(connection)
+            else:
+                connection.abort()  # made at the very moment of the time-out or cancellation
+                self._grant()
         return connection
 
+    def _not_connected(self, error: OSError | UnicodeError) -> AIClientError:
+        if isinstance(error, TimeoutError) and error.errno is None:
+            text = f"no connection to {self.origin} within {self._settings.connect_timeout:g} s"
+            return UpstreamTimeoutError(text, phase="connect")
+        if isinstance(error, ssl.SSLError):
+            return ConnectError(f"no TLS with {self.origin}: {_tls_reason(error)}")
+        reason = getattr(error, "strerror", None) or error
+        return ConnectError(f"no connection to {self.origin}: {reason}")
+
     async def _connect(self, loop: asyncio.AbstractEventLoop, connection: ClientConnection) -> None:
-        origin, settings = self.origin, self._settings
+        origin, settings, tls = self.origin, self._settings, self._tls
         if settings.unix_path is not None:
             await loop.create_unix_connection(lambda: connection, settings.unix_path)
         elif settings.proxy is not None:
-            await open_tunnel(loop, settings.proxy, origin.host, origin.port, settings.tls, lambda: connection)
+            await open_tunnel(loop, settings.proxy, origin.host, origin.port, tls, lambda: connection)
         else:
-            tls = settings.tls if origin.secure else None
             await loop.create_connection(
                 lambda: connection, origin.host, origin.port, ssl=tls, server_hostname=origin.host if tls else None
             )
+
+
+def _port(parts: SplitResult, default: int) -> int:
+    """The port, or 0 where it is none."""
+    try:
+        return default if parts.port is None else parts.port
+    except ValueError:
+        return 0
 
 
 def _tls_reason(error: ssl.SSLError) -> str:

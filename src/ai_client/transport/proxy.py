@@ -25,18 +25,22 @@ class Proxy(msgspec.Struct, frozen=True):
     @classmethod
     def parse(cls, url: str) -> Proxy:
         """Read `http://[user:password@]host[:port]`. Raises ValueError, which never repeats the password."""
-        parts = urlsplit(url)
-        if parts.scheme != "http" or not parts.hostname:
-            raise ValueError("a proxy is written http://[user:password@]host:port")
+        try:
+            parts = urlsplit(url)
+            port = parts.port
+        except ValueError:  # says what it could not read, and that may be a piece of the password
+            parts, port = None, None
+        if parts is None or parts.scheme != "http" or not parts.hostname or port == 0 or parts.path not in ("", "/"):
+            raise ValueError("a proxy is written http://[user:password@]host:port, %-escaped where need be")
         authorization = ""
         if parts.username is not None:
             pair = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
             authorization = "Basic " + base64.b64encode(pair.encode()).decode()
-        return cls(parts.hostname, parts.port or 3128, authorization)
+        return cls(parts.hostname, 3128 if port is None else port, authorization)
 
 
 class _Answer(asyncio.Protocol):
-    """Waits for the proxy's head, and reads nothing beyond it: what follows belongs to the tunnel."""
+    """Waits for the proxy's head. In a tunnel we speak first: there is nothing beyond the head to be lost."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop, where: str) -> None:
         self._where = where
@@ -47,19 +51,27 @@ class _Answer(asyncio.Protocol):
         if self.done.done():
             return
         self._seen += data
-        if b"\r\n\r\n" in self._seen:
-            status = self._seen.split(b"\r\n", 1)[0].split(b" ", 2)
-            if len(status) >= 2 and status[1][:1] == b"2":
-                self.done.set_result(None)
-            else:
-                said = b" ".join(status[1:]).decode("latin-1")[:200]
-                self.done.set_exception(ConnectError(f"{self._where} refused the tunnel: {said or 'no status'}"))
-        elif len(self._seen) > _MAX_ANSWER:
-            self.done.set_exception(ConnectError(f"{self._where} does not answer like an HTTP proxy"))
+        head, end, rest = self._seen.partition(b"\r\n\r\n")
+        if not end:
+            if len(head) > _MAX_ANSWER:
+                self._refuse("does not answer like an HTTP proxy")
+            return
+        protocol, _, said = head.partition(b"\r\n")[0].partition(b" ")
+        if not protocol.startswith(b"HTTP/1."):
+            self._refuse("does not answer like an HTTP proxy")
+        elif said[:1] != b"2":
+            self._refuse(f"refused the tunnel: {said.decode('latin-1')[:200] or 'no status'}")
+        elif rest:
+            self._refuse("sent something before the tunnel was used")
+        else:
+            self.done.set_result(None)
 
     def connection_lost(self, exc: Exception | None) -> None:
         if not self.done.done():
-            self.done.set_exception(ConnectError(f"{self._where} closed the connection"))
+            self._refuse("closed the connection")
+
+    def _refuse(self, what: str) -> None:
+        self.done.set_exception(ConnectError(f"{self._where} {what}"))
 
 
 async def open_tunnel(

@@ -6,6 +6,7 @@ One request's way through it is in `server_connection.py`.
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import socket
 import ssl
@@ -14,9 +15,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 from ai_client.transport.exchange import Exchange, Handler, Request
-from ai_client.transport.server_connection import ServerConnection, ServerLimits
+from ai_client.transport.request_reader import Refusal, ServerLimits
+from ai_client.transport.server_connection import ServerConnection
 
 __all__ = ["Exchange", "Handler", "Request", "Server", "ServerLimits"]
+
+_BACKLOG = 4096  # connections that the kernel holds until they are accepted; it caps this at net.core.somaxconn
 
 
 class Server:
@@ -38,14 +42,15 @@ class Server:
         self.on_crash = on_crash
         self.draining = False
         self.connections: set[ServerConnection] = set()
+        self._turned_away: set[ServerConnection] = set()
         self._listeners: list[asyncio.Server] = []
-        self._socket_paths: list[Path] = []
+        self._sockets: list[tuple[Path, int]] = []
         self._empty: asyncio.Future[None] | None = None
 
     async def listen_tcp(self, host: str, port: int, tls: ssl.SSLContext | None = None) -> tuple[str, int]:
         """Listen on `host:port`; port 0 picks one. Returns what was bound. Raises OSError when it cannot."""
         loop = asyncio.get_running_loop()
-        listener = await loop.create_server(self._connection, host, port, ssl=tls, backlog=4096, reuse_address=True)
+        listener = await loop.create_server(self._connection, host, port, ssl=tls, backlog=_BACKLOG, reuse_address=True)
         self._listeners.append(listener)
         bound = listener.sockets[0].getsockname()
         return bound[0], bound[1]
@@ -63,19 +68,20 @@ class Server:
         try:
             sock.bind(str(path))
             path.chmod(mode)
-            listener = await loop.create_unix_server(self._connection, sock=sock, backlog=4096)
+            inode = path.stat().st_ino
+            listener = await loop.create_unix_server(self._connection, sock=sock, backlog=_BACKLOG)
         except BaseException:
             sock.close()
             raise
         self._listeners.append(listener)
-        self._socket_paths.append(path)
+        self._sockets.append((path, inode))
 
     async def adopt(self, sock: socket.socket) -> None:
         """Serve on a listening socket that somebody else opened, as systemd does."""
         loop = asyncio.get_running_loop()
         sock.setblocking(False)
         make = loop.create_unix_server if sock.family == socket.AF_UNIX else loop.create_server
-        self._listeners.append(await make(self._connection, sock=sock, backlog=4096))
+        self._listeners.append(await make(self._connection, sock=sock, backlog=_BACKLOG))
 
     @property
     def in_flight(self) -> int:
@@ -83,39 +89,69 @@ class Server:
         return sum(1 for connection in self.connections if connection.busy)
 
     async def drain(self, grace: float) -> bool:
-        """Take no new connection, finish what is in flight, then close. True when all was finished in `grace` seconds."""
+        """Take no new connection, finish what is in flight, then close. True when `grace` seconds were enough."""
         self.draining = True
-        for listener in self._listeners:
-            listener.close()
+        self._stop_listening()
         for connection in tuple(self.connections):
             connection.drain()
-        if self.connections:
-            self._empty = asyncio.get_running_loop().create_future()
-            await asyncio.wait([self._empty], timeout=grace)
-        finished = not self.connections
+        finished = await self._emptied(grace)
         self.close()
+        # what was cut off hears of it before this returns, and can still say so
+        await self._emptied(grace)
         return finished
 
     def close(self) -> None:
         """Close listeners and connections at once."""
         self.draining = True
-        for listener in self._listeners:
-            listener.close()
-        self._listeners.clear()
-        for path in self._socket_paths:
-            path.unlink(missing_ok=True)
-        self._socket_paths.clear()
-        for connection in tuple(self.connections):
+        self._stop_listening()
+        for connection in (*self.connections, *self._turned_away):
             connection.abort()
+
+    # ---- the connections' side
+
+    def admit(self, connection: ServerConnection) -> Refusal | None:
+        """A connection is made: count it, or say why not."""
+        if self.draining:
+            refusal = Refusal(503, "overloaded", "this daemon is shutting down: try again")
+        elif len(self.connections) >= self.limits.max_connections:
+            refusal = Refusal(
+                503, "overloaded", "too many connections to this daemon: try again, or raise max_connections"
+            )
+        else:
+            self.connections.add(connection)
+            return None
+        self._turned_away.add(connection)
+        return refusal
+
+    def forget(self, connection: ServerConnection) -> None:
+        """A connection is gone."""
+        self._turned_away.discard(connection)
+        self.connections.discard(connection)
+        if self._empty is not None and not self.connections and not self._empty.done():
+            self._empty.set_result(None)
 
     def _connection(self) -> ServerConnection:
         return ServerConnection(self)
 
-    def forget(self, connection: ServerConnection) -> None:
-        """A connection is gone."""
-        self.connections.discard(connection)
-        if self._empty is not None and not self.connections and not self._empty.done():
-            self._empty.set_result(None)
+    async def _emptied(self, patience: float) -> bool:
+        if self.connections:
+            if self._empty is None or self._empty.done():
+                self._empty = asyncio.get_running_loop().create_future()
+            await asyncio.wait([self._empty], timeout=patience)
+        return not self.connections
+
+    def _stop_listening(self) -> None:
+        # the file first: once nobody listens, a successor may put its own socket there
+        for path, inode in self._sockets:
+            try:
+                if path.stat().st_ino == inode:
+                    path.unlink()
+            except FileNotFoundError:
+                pass
+        self._sockets.clear()
+        for listener in self._listeners:
+            listener.close()
+        self._listeners.clear()
 
 
 def _clear_dead_socket(path: Path) -> None:
@@ -126,9 +162,12 @@ def _clear_dead_socket(path: Path) -> None:
     if not stat.S_ISSOCK(mode):
         raise FileExistsError(f"{path} exists and is not a socket; name another path or remove the file")
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        probe.setblocking(False)  # a full backlog says EAGAIN: somebody is there
         try:
             probe.connect(str(path))
         except ConnectionRefusedError:
             path.unlink(missing_ok=True)
             return
-    raise OSError(98, f"another process already listens on {path}; stop it or name another path")
+        except BlockingIOError:
+            pass
+    raise OSError(errno.EADDRINUSE, f"another process already listens on {path}; stop it or name another path")

@@ -1,4 +1,4 @@
-"""One client's connection to our server, and the answer to one of its requests."""
+"""One client's connection to our server: requests answered in order, patience, and an end that loses nothing."""
 
 from __future__ import annotations
 
@@ -6,205 +6,172 @@ import asyncio
 import socket
 import struct
 from collections import deque
-from collections.abc import Awaitable
-from typing import TYPE_CHECKING
-
-import httptools
-import msgspec
+from collections.abc import Awaitable, Iterable
+from typing import TYPE_CHECKING, Final
 
 from ai_client.transport.exchange import JSON_HEADERS, Exchange, Request, error_body
-from ai_client.transport.http import STATUS_LINES, Header
+from ai_client.transport.http import STATUS_LINES
+from ai_client.transport.request_reader import HEAD, Refusal, RequestReader, ServerLimits
 from ai_client.transport.timer import NEVER, LazyTimer
 
 if TYPE_CHECKING:
     from ai_client.transport.server import Server
 
-_PIPELINE_DEPTH = 16  # requests read ahead of the one being answered; then the socket is left to fill
+__all__ = ["ServerConnection", "ServerLimits"]
 
+# What is read ahead of the request being answered; beyond, the socket is left to fill.
+_AHEAD_REQUESTS: Final = 16
+_AHEAD_BYTES: Final = 256 * 1024
+_LINGER: Final = 2.0  # seconds for a client to read the answer to what it should not have sent
 
-class ServerLimits(msgspec.Struct, frozen=True):
-    """What the server bears. Sizes in bytes, times in seconds."""
-
-    max_body: int = 32 * 1024 * 1024
-    max_header: int = 32 * 1024
-    max_headers: int = 100
-    header_timeout: float = 10.0
-    body_timeout: float = 30.0
-    keepalive_timeout: float = 75.0
-    max_connections: int = 10_000
+_NO_REQUEST: Final = Request("GET", b"/", [], b"", keep_alive=False)
 
 
 class ServerConnection(asyncio.Protocol):
-    """Parses requests, answers them in order, keeps the limits."""
+    """Feeds the reader, answers what it brings, one request at a time, and keeps the time.
+
+    The client counts as gone once it has closed its side of the connection: what is being answered then is
+    cancelled, as nginx and Go do it. (TCP does not tell a client that only will not send any more.)
+    """
+
+    __slots__ = (
+        "_ahead",
+        "_answering_ahead",
+        "_awaited",
+        "_deaf",
+        "_drainers",
+        "_ended",
+        "_exchange",
+        "_limits",
+        "_loop",
+        "_peer_uid",
+        "_reader",
+        "_refusal",
+        "_server",
+        "_task",
+        "_timer",
+        "_transport",
+        "_unread",
+        "_waiting",
+        "close_after",
+        "request",
+        "write_paused",
+    )
 
     def __init__(self, server: Server) -> None:
         self._server = server
         self._limits = server.limits
         self._loop = asyncio.get_running_loop()
         self._timer = LazyTimer(self._loop, self._timed_out)
-        self._parser = httptools.HttpRequestParser(self)
+        self._reader = RequestReader(server.limits, self._arrived)
         self._transport: asyncio.Transport | None = None
-        self._waiting: deque[Request] = deque()
+        self._peer_uid: int | None = None
+        self._waiting: deque[Request] | None = None  # read ahead; made when first needed
+        self._ahead = 0  # bytes of bodies in `_waiting`
+        self._answering_ahead = False
         self._exchange: Exchange | None = None
         self._task: asyncio.Task[None] | None = None
-        self._drain_waiter: asyncio.Future[None] | None = None
-        self._peer_uid: int | None = None
-        self._refused = False
-        self._owes_continue = False
-        # the request being read
-        self._reading = False
-        self._in_head = False
-        self._url = b""
-        self._headers: list[Header] = []
-        self._body: list[bytes] = []
-        self._head_size = 0
-        self._body_size = 0
-        # the request being answered
-        self.method = "GET"
-        self.http11 = True
-        self._keep_alive = True
+        self._refusal: Refusal | None = None  # to be sent once everything before it is answered
+        self._deaf = False  # what still arrives is thrown away
+        self._ended = False  # the last byte is written
+        self._awaited = 0  # the reader's mark for whose rest the timer runs
+        self._unread = 0  # bytes that the client had not taken when the timer last looked
+        self._drainers: list[asyncio.Future[None]] | None = None
+        self.request = _NO_REQUEST  # the one being answered
         self.close_after = False
         self.write_paused = False
 
     @property
     def busy(self) -> bool:
         """A request is being answered, or being read."""
-        return self._exchange is not None or self._reading
+        return self._exchange is not None or (not self._deaf and self._reader.stage != 0)
 
     # ---- the transport's side
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = transport  # type: ignore[assignment]
-        server = self._server
         sock: socket.socket | None = transport.get_extra_info("socket")
         if sock is not None and sock.family == socket.AF_UNIX:
             self._peer_uid = _peer_uid(sock)
-        if len(server.connections) >= self._limits.max_connections or server.draining:
-            self._refuse(503, "overloaded", "too many connections to this daemon: try again, or raise max_connections")
-            return
-        server.connections.add(self)
-        self._timer.set(self._loop.time() + self._limits.header_timeout)
+        turned_away = self._server.admit(self)
+        if turned_away is None:
+            self._timer.set(self._loop.time() + self._limits.header_timeout)
+        else:
+            self._refuse(turned_away)
 
     def connection_lost(self, exc: Exception | None) -> None:
+        self._deaf = True
+        self._transport = None
         self._timer.close()
         self._server.forget(self)
-        self._transport = None
-        self._waiting.clear()
-        self.resume_writing()
-        exchange, self._exchange = self._exchange, None
-        if exchange is not None:
-            exchange.disconnected()
-        if self._task is not None:
-            self._task.cancel()
+        self._client_gone()
+        self._reader.close()
 
     def data_received(self, data: bytes) -> None:
-        if self._refused:
+        if self._deaf:
             return
-        began_in_head = self._in_head
+        reader = self._reader
         try:
-            self._parser.feed_data(data)
-        except httptools.HttpParserUpgrade:
-            self._refuse(400, "invalid_request", "this server does not upgrade connections")
-        except httptools.HttpParserError as error:
-            if not self._refused:
-                self._refuse(400, "invalid_request", f"this is not valid HTTP/1.1: {error}")
+            reader.feed(data)
+        except Refusal as refusal:
+            self._refuse(refusal)
         else:
-            # a head that never ends: what came before its first byte does not count
-            if self._in_head and began_in_head:
-                self._head_size += len(data)
-                if self._head_size > self._limits.max_header:
-                    self._refuse_header()
+            if reader.stage and self._exchange is None and not self._deaf:
+                self._await_rest()
 
     def eof_received(self) -> bool:
-        if self._reading and not self._refused and self._exchange is None:
-            self._refuse(400, "invalid_request", "the connection ended in the middle of a request")
+        if self._exchange is not None:
+            self._client_gone()
+            self._ended = True
+            self._timer.set(self._loop.time() + self._limits.write_timeout)  # for what was answered before
+        elif self._reader.stage and not self._deaf:
+            self._refuse(Refusal(400, "invalid_request", "the connection ended in the middle of a request"))
         return False
 
     def pause_writing(self) -> None:
         self.write_paused = True
+        self._unread = 0
+        self._timer.set(self._loop.time() + self._limits.write_timeout)
 
     def resume_writing(self) -> None:
         self.write_paused = False
-        waiter, self._drain_waiter = self._drain_waiter, None
-        if waiter is not None and not waiter.done():
-            waiter.set_result(None)
+        if self._exchange is not None:
+            self._timer.due = NEVER
+        self._wake_drainers()
 
     async def drained(self) -> None:
         """Wait until writing may go on."""
-        if self.write_paused and self._transport is not None:
-            if self._drain_waiter is None:
-                self._drain_waiter = self._loop.create_future()
-            await self._drain_waiter
+        while self.write_paused:
+            waiter = self._loop.create_future()
+            if self._drainers is None:
+                self._drainers = []
+            self._drainers.append(waiter)
+            await waiter
 
-    # ---- the parser's side
-
-    def on_message_begin(self) -> None:
-        self._reading = self._in_head = True
-        self._url = b""
-        self._headers = []
-        self._body = []
-        self._head_size = self._body_size = 0
-        if self._exchange is None:
-            self._timer.set(self._loop.time() + self._limits.header_timeout)
-
-    def on_url(self, url: bytes) -> None:
-        self._url += url
-
-    def on_header(self, name: bytes, value: bytes) -> None:
-        self._head_size += len(name) + len(value)
-        self._headers.append((name.lower(), value))
-
-    def on_headers_complete(self) -> None:
-        self._in_head = False
-        limits = self._limits
-        if len(self._headers) > limits.max_headers or self._head_size + len(self._url) > limits.max_header:
-            self._refuse_header()
-            return
-        for name, value in self._headers:
-            if name == b"content-length" and int(value) > limits.max_body:
-                self._refuse_body()
-                return
-            if name == b"expect" and value.lower() == b"100-continue":
-                self._owes_continue = True
-        if self._exchange is None:
-            self._timer.set(self._loop.time() + limits.body_timeout)
-            self._pay_continue()
-
-    def on_body(self, body: bytes) -> None:
-        self._body_size += len(body)
-        if self._body_size > self._limits.max_body:
-            self._refuse_body()
-        elif not self._refused:
-            self._body.append(body)
-
-    def on_message_complete(self) -> None:
-        self._reading = False
-        if self._refused:
-            return
-        parser = self._parser
-        body = self._body
-        request = Request(
-            parser.get_method().decode("latin-1"),
-            self._url,
-            self._headers,
-            body[0] if len(body) == 1 else b"".join(body),
-            parser.should_keep_alive(),
-        )
-        self.http11 = parser.get_http_version() == "1.1"
-        self._owes_continue = False
-        if self._exchange is None and not self._waiting:
-            self._answer(request)
-        else:
-            self._waiting.append(request)
-            if len(self._waiting) >= _PIPELINE_DEPTH and self._transport is not None:
-                self._transport.pause_reading()
+    def _wake_drainers(self) -> None:
+        drainers, self._drainers = self._drainers, None
+        for waiter in drainers or ():
+            if not waiter.done():
+                waiter.set_result(None)
 
     # ---- answering
 
+    def _arrived(self, request: Request) -> None:
+        if self._deaf:
+            return
+        if self._exchange is None and not self._waiting:
+            self._answer(request)
+            return
+        if self._waiting is None:
+            self._waiting = deque()
+        self._waiting.append(request)
+        self._ahead += len(request.body)
+        if (len(self._waiting) >= _AHEAD_REQUESTS or self._ahead > _AHEAD_BYTES) and self._transport is not None:
+            self._transport.pause_reading()
+
     def _answer(self, request: Request) -> None:
         self._timer.due = NEVER
-        self.method = request.method
-        self._keep_alive = request.keep_alive
+        self.request = request
         request.peer_uid = self._peer_uid
         exchange = self._exchange = Exchange(self)
         try:
@@ -219,11 +186,13 @@ class ServerConnection(asyncio.Protocol):
         try:
             await outcome
         except asyncio.CancelledError:
-            if not exchange.closed:  # cancelled by us at the end of a drain, not by the client's leaving
-                exchange.abort()
+            exchange.abort()  # harmless where the cancelling came from the client's leaving
             raise
         except Exception as error:  # noqa: BLE001  the edge: a defect must not take the connection's loop with it
             self._crashed(error, exchange)
+        else:
+            if not exchange.closed:
+                self._crashed(RuntimeError("the handler returned without finishing its answer"), exchange)
 
     def _crashed(self, error: BaseException, exchange: Exchange) -> None:
         if self._server.on_crash is not None:
@@ -236,7 +205,7 @@ class ServerConnection(asyncio.Protocol):
 
     def keeps_alive(self) -> bool:
         """Will this connection serve another request after this answer?"""
-        if not self._keep_alive or self._server.draining:
+        if not self.request.keep_alive or self._server.draining:
             self.close_after = True
         return not self.close_after
 
@@ -245,78 +214,122 @@ class ServerConnection(asyncio.Protocol):
         if self._transport is not None:
             self._transport.write(data)
 
+    def writelines(self, pieces: Iterable[bytes]) -> None:
+        """Put pieces on the wire, in one go and without joining them."""
+        if self._transport is not None:
+            self._transport.writelines(pieces)
+
     def finished(self, exchange: Exchange) -> None:
         """An answer is complete: close, or take the next request."""
-        if exchange is not self._exchange:
-            return
         exchange.closed = True
         self._exchange = None
         self._task = None
-        transport = self._transport
-        if transport is None:
+        if self._transport is None:
             return
         if self.close_after:
-            self._refused = True
-            self._timer.set(self._loop.time() + self._limits.keepalive_timeout)  # a client that never reads its answer
-            transport.close()
-        elif self._waiting:
-            # not from here: a client that pipelines a thousand requests would nest a thousand calls
-            self._loop.call_soon(self._answer_next)
-        elif self._reading:
-            limit = self._limits.header_timeout if self._in_head else self._limits.body_timeout
-            self._timer.set(self._loop.time() + limit)
-            self._pay_continue()
+            # whoever has still something to send must be let finish, or the kernel answers it with a reset
+            self._end(linger=self._deaf or bool(self._waiting) or self._reader.stage != 0)
+        elif not self._waiting and self._refusal is None and not self._reader.stage:
+            self._timer.set(self._loop.time() + self._limits.keepalive_timeout)
+        elif not self._answering_ahead:
+            self._go_on()
+
+    def _go_on(self) -> None:
+        """Turn to what was read ahead, one request after the other: calling from within would nest ever deeper."""
+        waiting = self._waiting
+        self._answering_ahead = True
+        while waiting and self._exchange is None and not self._ended:
+            request = waiting.popleft()
+            self._ahead -= len(request.body)
+            if not waiting and self._transport is not None:
+                self._transport.resume_reading()
+            self._answer(request)
+        self._answering_ahead = False
+        if self._exchange is not None or self._ended:
+            return
+        if self._refusal is not None:
+            self._send_refusal(self._refusal)
+        elif self._reader.stage:
+            self._await_rest()
         else:
             self._timer.set(self._loop.time() + self._limits.keepalive_timeout)
 
-    def _answer_next(self) -> None:
-        transport = self._transport
-        if transport is not None and self._exchange is None and self._waiting:
-            request = self._waiting.popleft()
-            if not transport.is_reading():
-                transport.resume_reading()
-            self._answer(request)
-
-    def _pay_continue(self) -> None:
-        if self._owes_continue:
-            self._owes_continue = False
+    def _await_rest(self) -> None:
+        """A request has begun to arrive: from now on its head, then its body, has so long to be whole."""
+        reader = self._reader
+        if reader.mark == self._awaited:
+            return
+        self._awaited = reader.mark
+        limits = self._limits
+        patience = limits.header_timeout if reader.stage == HEAD else limits.body_timeout
+        self._timer.set(self._loop.time() + patience)
+        if reader.owes_continue:
+            reader.owes_continue = False
             self.write(b"HTTP/1.1 100 Continue\r\n\r\n")
 
     # ---- refusing and ending
 
-    def _refuse_header(self) -> None:
-        limits = self._limits
-        text = f"the request's header is too large: at most {limits.max_headers} fields and {limits.max_header} bytes"
-        self._refuse(431, "header_too_large", text)
+    def _refuse(self, refusal: Refusal) -> None:
+        """Answer an error of HTTP's own in its turn, and close."""
+        self._deaf = True
+        if self._exchange is not None or self._waiting:
+            self._refusal = refusal
+        elif not self._ended:
+            self._send_refusal(refusal)
 
-    def _refuse_body(self) -> None:
-        self._refuse(413, "request_too_large", f"the body is too large: at most {self._limits.max_body} bytes")
-
-    def _refuse(self, status: int, code: str, message: str) -> None:
-        """Answer an error of HTTP's own and close. An answer already under way is cut off instead."""
-        self._refused = True
-        if self._exchange is not None or self._transport is None:
-            self.close_after = True
-            return
-        body = error_body(message, code)
+    def _send_refusal(self, refusal: Refusal) -> None:
+        body = error_body(refusal.message, refusal.code)
         head = b"%bcontent-type: application/json\r\ncontent-length: %d\r\nconnection: close\r\n\r\n"
-        self._transport.write(head % (STATUS_LINES[status], len(body)) + body)
-        self._transport.close()
-        self._timer.set(self._loop.time() + self._limits.header_timeout)
+        self.write(head % (STATUS_LINES[refusal.status], len(body)) + body)
+        self._end(linger=True)
+
+    def _end(self, *, linger: bool) -> None:
+        """Close once everything written has left; `linger` lets the client finish its sending (RFC 9112, 9.6)."""
+        self._deaf = self._ended = True
+        self._waiting = None
+        transport = self._transport
+        if transport is None:
+            return
+        if linger and transport.can_write_eof():
+            transport.write_eof()
+            transport.resume_reading()
+            self._timer.set(self._loop.time() + _LINGER)
+        else:
+            transport.close()
+            self._timer.set(self._loop.time() + self._limits.write_timeout)
 
     def _timed_out(self) -> None:
-        if self._refused or not self._reading:
-            self.abort()
+        transport = self._transport
+        if transport is None:
+            return
+        unread = transport.get_write_buffer_size()
+        if unread and (not self._unread or unread < self._unread):
+            self._unread = unread  # slow, but reading
+            self._timer.set(self._loop.time() + self._limits.write_timeout)
+        elif unread or self._deaf or not self._reader.stage:
+            transport.abort()
         else:
-            part = "header" if self._in_head else "body"
-            self._refuse(408, "request_timeout", f"the request's {part} did not arrive in time")
+            part = "header" if self._reader.stage == HEAD else "body"
+            self._refuse(Refusal(408, "request_timeout", f"the request's {part} did not arrive in time"))
+
+    def _client_gone(self) -> None:
+        """Nobody waits for an answer any more."""
+        self._deaf = True
+        self._waiting = None
+        self.write_paused = False
+        self._wake_drainers()
+        exchange, self._exchange = self._exchange, None
+        task, self._task = self._task, None
+        if task is not None:
+            task.cancel()
+        if exchange is not None:
+            exchange.disconnected()
 
     def drain(self) -> None:
         """Close now if idle, or after the answer that is under way."""
         self.close_after = True
-        if not self.busy and self._transport is not None:
-            self._refused = True
-            self._transport.close()
+        if not self.busy and not self._ended:
+            self._end(linger=False)
 
     def abort(self) -> None:
         """Drop the connection at once."""
@@ -324,20 +337,22 @@ class ServerConnection(asyncio.Protocol):
             self._transport.abort()
 
     def reset(self) -> None:
-        """Drop the connection so that the peer sees a reset, not an end."""
-        if self._transport is None:
+        """Drop the connection so that the peer sees a reset, not an end. The handler that asks for it goes on."""
+        if self._task is asyncio.current_task():
+            self._task = None
+        transport = self._transport
+        if transport is None:
             return
-        sock: socket.socket | None = self._transport.get_extra_info("socket")
+        sock: socket.socket | None = transport.get_extra_info("socket")
         if sock is not None and sock.family != socket.AF_UNIX:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        self._transport.abort()
+        transport.abort()
 
 
 def _peer_uid(sock: socket.socket) -> int | None:
     try:
         credentials = sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
-    except (OSError, AttributeError):
+    except (OSError, AttributeError):  # not Linux
         return None
     _pid, uid, _gid = struct.unpack("3i", credentials)
     return int(uid)
-

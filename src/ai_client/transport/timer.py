@@ -34,8 +34,9 @@ class LazyTimer:
             self._handle = self._loop.call_at(due, self._wake)
 
     def close(self) -> None:
-        """Never fire again."""
+        """Never fire again, and let go of `on_due`."""
         self.due = NEVER
+        self._on_due = _nothing
         if self._handle is not None:
             self._handle.cancel()
             self._handle = None
@@ -53,3 +54,7 @@ class LazyTimer:
             self._on_due()
         else:
             self.set(due)
+
+
+def _nothing() -> None:
+    pass

@@ -13,6 +13,7 @@ def client_context(*, verify: bool = True, ca_bundle: Path | None = None) -> ssl
     the bundle cannot be read.
     """
     context = ssl.create_default_context(cafile=str(ca_bundle) if ca_bundle else None)
+    context.set_alpn_protocols(["http/1.1"])
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     if not verify:
         context.check_hostname = False

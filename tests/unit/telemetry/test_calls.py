@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import pytest
 
 from ai_client.model.usage import Usage
 from ai_client.telemetry.base import Level, Sink
-from ai_client.telemetry.calls import CallLog
+from ai_client.telemetry.calls import AttemptLine, CallLine, CallLog
 from ai_client.telemetry.lines import LineWriter
 from ai_client.telemetry.logfile import LogFile
 from ai_client.telemetry.text import Style
@@ -80,11 +81,13 @@ def test_a_finished_call(log: Log) -> None:
 def test_a_finished_call_as_text(text: Log) -> None:
     text.sink.finished(record(stream=True))
     assert text.lines() == [
-        "2026-01-31T12:00:00.043Z INFO call request_id=req_1 app=batch tag=nightly endpoint=/chat/completions"
-        " model=deepseek-v3.2 asked_model=auto target=holysheep/deepseek-v3.2 status=200 error= attempts=1 cache=miss"
-        " stream=true priority=5 queue_ms=1.234 ttft_ms=40.0 duration_ms=43.345 input_tokens=230"
-        " cached_input_tokens=128 output_tokens=450 usage_estimated=false cost_usd=0.000123456 bytes_in=300"
-        " bytes_out=900"
+        (
+            "2026-01-31T12:00:00.043Z INFO call request_id=req_1 app=batch tag=nightly endpoint=/chat/completions"
+            " model=deepseek-v3.2 asked_model=auto target=holysheep/deepseek-v3.2 status=200 error= attempts=1"
+            " cache=miss stream=true priority=5 queue_ms=1.234 ttft_ms=40.0 duration_ms=43.345 input_tokens=230"
+            " cached_input_tokens=128 output_tokens=450 usage_estimated=false cost_usd=0.000123456 bytes_in=300"
+            " bytes_out=900"
+        )
     ]
 
 
@@ -117,8 +120,10 @@ def test_a_failed_attempt(log: Log, clock: HandClock) -> None:
 def test_a_failed_attempt_as_text(text: Log) -> None:
     text.sink.attempt_failed(failed())
     assert text.lines() == [
-        "2026-01-31T12:00:00.000Z WARNING attempt_failed request_id=req_1 target=holysheep/deepseek-v3.2 attempt=1"
-        ' status=429 error=rate_limit_exceeded message="429 from holysheep: slow down" retry_in_ms=1500.0'
+        (
+            "2026-01-31T12:00:00.000Z WARNING attempt_failed request_id=req_1 target=holysheep/deepseek-v3.2 attempt=1"
+            ' status=429 error=rate_limit_exceeded message="429 from holysheep: slow down" retry_in_ms=1500.0'
+        )
     ]
 
 
@@ -202,3 +207,10 @@ def test_a_refusal_of_the_content_is_not_quoted(log: Log, status: int) -> None:
 def test_keys_are_masked(log: Log, key: str) -> None:
     log.sink.attempt_failed(failed(status=401, message=f"the key {key} was refused"))
     assert log.objects()[0]["message"] == "the key *** was refused"
+
+
+def test_the_reference_explains_every_key_in_order() -> None:
+    reference = (Path(__file__).parents[3] / "docs" / "reference" / "logs.md").read_text("utf-8")
+    for heading, line in (("A finished call", CallLine), ("A failed attempt", AttemptLine)):
+        section = reference.split(f"## {heading}\n")[1].split("\n## ")[0]
+        assert tuple(re.findall(r"^\| `(\w+)` \|", section, re.MULTILINE)) == line.__struct_fields__

@@ -35,8 +35,10 @@ def test_json(tmp_path: Path, clock: HandClock) -> None:
     daemon.warning("tls_verification_off")
     daemon.close()
     assert lines(tmp_path) == [
-        '{"ts":"2026-01-31T12:00:00.000Z","level":"INFO","event":"started",'
-        '"listen":"127.0.0.1:8080","workers":1,"load":0.5,"tls":false,"socket":null}',
+        (
+            '{"ts":"2026-01-31T12:00:00.000Z","level":"INFO","event":"started",'
+            '"listen":"127.0.0.1:8080","workers":1,"load":0.5,"tls":false,"socket":null}'
+        ),
         '{"ts":"2026-01-31T12:00:01.000Z","level":"WARNING","event":"tls_verification_off"}',
     ]
 
@@ -46,8 +48,10 @@ def test_text(tmp_path: Path, clock: HandClock) -> None:
     daemon.info("started", listen="127.0.0.1:8080", note="two words", quote='"', equals="a=b", empty="", tls=False)
     daemon.close()
     assert lines(tmp_path) == [
-        "2026-01-31T12:00:00.000Z INFO started listen=127.0.0.1:8080"
-        ' note="two words" quote="\\"" equals="a=b" empty= tls=false'
+        (
+            "2026-01-31T12:00:00.000Z INFO started listen=127.0.0.1:8080"
+            ' note="two words" quote="\\"" equals="a=b" empty= tls=false'
+        )
     ]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from functools import partial
 
 import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
@@ -15,8 +16,6 @@ from ai_client.telemetry.catalogue import BOUNDS_SECONDS, COUNTED, WATCHED, Kind
 from ai_client.telemetry.exposition import Exposition
 from ai_client.telemetry.metrics import MetricsSink
 from tests.unit.telemetry.hands import SECOND, failed, record
-
-Samples = dict[tuple[str, tuple[tuple[str, str], ...]], float]
 
 TARGET = "holysheep/deepseek-v3.2"
 
@@ -104,10 +103,11 @@ def test_attempts_are_those_that_failed_and_those_that_answered(sink: MetricsSin
     sink.attempt_failed(failed(target="a/m", code="upstream_timeout"))
     sink.finished(record(target="b/m", attempts=3))
     sink.attempt_failed(failed(target="b/m"))
-    sink.finished(record(target="b/m", attempts=1, status=429, error="rate_limit_exceeded"))
+    sink.finished(record(target="b/m", attempts=1, status=429, error="rate_limit_exceeded", first_byte_ns=0))
+    sink.finished(record(target="b/m", attempts=1, status=502, error="broken_reply"))  # a stream that broke off
     scraped = Scraped(sink)
     assert scraped.get("attempts_total", target="a/m") == 2
-    assert scraped.get("attempts_total", target="b/m") == 2
+    assert scraped.get("attempts_total", target="b/m") == 3
     assert scraped.get("attempt_failures_total", target="a/m", code="connect_error") == 1
     assert scraped.get("attempt_failures_total", target="b/m", code="rate_limit_exceeded") == 1
 
@@ -127,12 +127,12 @@ def test_reloads_and_build(sink: MetricsSink) -> None:
 def test_what_others_keep_is_read_at_each_scrape(sink: MetricsSink) -> None:
     calls = [0]
     sink.watch(catalogue.IN_FLIGHT, lambda: calls[0])
-    sink.watch(catalogue.POOL, lambda: {("a/m", "idle"): 3, ("a/m", "active"): 4})
+    sink.watch(catalogue.POOL, lambda: {("a", "idle"): 3, ("a", "active"): 4})
     sink.watch(catalogue.LINES_DROPPED, lambda: {("calls",): 7})
     calls[0] = 5
     scraped = Scraped(sink)
     assert scraped.get("in_flight") == 5
-    assert scraped.get("pool_connections", target="a/m", state="active") == 4
+    assert scraped.get("pool_connections", provider="a", state="active") == 4
     assert scraped.get("log_lines_dropped_total", log="calls") == 7
     assert not scraped.labels("tls_verification_off")
 
@@ -182,6 +182,19 @@ def test_a_value_that_is_no_label_is_other(sink: MetricsSink, name: str) -> None
     assert Scraped(sink).labels("requests_total")[0]["app"] == "other"
 
 
+def test_names_that_led_nowhere_leave_the_labels_alone() -> None:
+    sink = MetricsSink("1", max_values=6)
+    for number in range(50):
+        nowhere = {"target": "", "attempts": 0, "first_byte_ns": 0, "status": 404}
+        sink.finished(record(model=f"typo{number}", error="model_not_found", **nowhere))
+        sink.finished(record(endpoint=f"/files/{number}", error="not_found", **nowhere))
+    sink.finished(record())
+    scraped = Scraped(sink)
+    where = {"target": TARGET, "endpoint": "/chat/completions", "status": "200"}
+    assert scraped.get("requests_total", app="batch", model="deepseek-v3.2", **where) == 1
+    assert {labels.get("model", "") for labels in scraped.labels("requests_total")} == {"", "deepseek-v3.2"}
+
+
 def test_quotes_and_letters_of_every_language_are_labels(sink: MetricsSink) -> None:
     sink.finished(record(app='đêm "x" \\'))
     assert Scraped(sink).labels("requests_total")[0]["app"] == 'đêm "x" \\'
@@ -191,11 +204,11 @@ def test_openmetrics_for_those_who_ask(sink: MetricsSink) -> None:
     sink.finished(record())
     sink.attempt_failed(failed())
     for family in WATCHED:
-        sink.watch(family, lambda labels=family.labels: {tuple(labels): 1} if labels else 1)  # type: ignore[misc]
+        sink.watch(family, partial(lambda labels: {labels: 1.0} if labels else 1.0, family.labels))
     exposition = Exposition(sink)
     body, content_type = exposition.render("application/openmetrics-text; version=1.0.0; q=0.9, text/plain;q=0.1")
     assert content_type.startswith("application/openmetrics-text")
-    kinds = {family.name: family.type for family in parse_openmetrics(body.decode())}
+    kinds = {family.name: family.type for family in parse_openmetrics(body.decode())}  # type: ignore[no-untyped-call]
     for family in (*COUNTED, *WATCHED):
         name = family.name.removesuffix("_total") if family.kind is Kind.COUNTER else family.name
         assert kinds[name] == family.kind.value

@@ -57,7 +57,8 @@ class SqliteLedger:
 
     def add(self, rows: Sequence[Entry]) -> None:
         """Add these figures to what is there, in one transaction. Raises OSError, and none was added, when it fails."""
-        with self._explained("written"), self._transaction():
+        with self._explained("written"), self._lock, self._db:
+            self._db.execute("BEGIN IMMEDIATE")
             self._db.executemany(_ADD, [(*row.key, *row.figures) for row in rows])
 
     def read(self, since_day: str, until_day: str) -> list[Entry]:
@@ -72,7 +73,8 @@ class SqliteLedger:
 
     def _prepare(self) -> None:
         # The transaction comes first: it waits for its turn, which the change to the write-ahead log does not.
-        with self._transaction():
+        with self._db:
+            self._db.execute("BEGIN IMMEDIATE")
             (version,) = self._db.execute("PRAGMA user_version").fetchone()
             if version > _SCHEMA_VERSION:
                 raise OSError(
@@ -83,18 +85,6 @@ class SqliteLedger:
             self._db.execute(f"PRAGMA user_version = {_SCHEMA_VERSION}")
         self._db.execute("PRAGMA journal_mode = WAL")
         self._db.execute("PRAGMA synchronous = FULL")  # it is money, and flushed seldom
-
-    @contextmanager
-    def _transaction(self) -> Iterator[None]:
-        with self._lock:
-            self._db.execute("BEGIN IMMEDIATE")
-            try:
-                yield
-                self._db.execute("COMMIT")
-            except BaseException:
-                if self._db.in_transaction:
-                    self._db.execute("ROLLBACK")
-                raise
 
     @contextmanager
     def _explained(self, what: str) -> Iterator[None]:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from ai_client.config.snapshot import App
-from ai_client.daemon.answers import send_error, send_reply
+from ai_client.daemon.answers import send_error, send_stream, send_whole
 from ai_client.errors import AIClientError, InvalidRequestError
 from ai_client.model.request import Endpoint
 from ai_client.providers.openai.wire import forwarded
@@ -32,7 +32,10 @@ async def ask(service: Service, app: App, request: Request, exchange: Exchange, 
     except AIClientError as error:
         send_error(exchange, error, record)
         return
-    await send_reply(exchange, reply, record)
+    if reply.stream is None:
+        send_whole(exchange, reply, record)
+    else:
+        await send_stream(exchange, reply, reply.stream, record)
 
 
 def _read(request: Request, endpoint: Endpoint, path: str) -> Ask:

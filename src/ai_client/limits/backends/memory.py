@@ -67,6 +67,7 @@ class MemoryLimiter:
         self._order = count()
         self._timer: asyncio.TimerHandle | None = None
         self._settings = settings
+        self._cap = settings.max_concurrent
         now = clock.monotonic_ns()
         self._requests = _bucket(settings.requests_per_minute, settings.burst_seconds, now)
         self._tokens = _bucket(settings.tokens_per_minute, settings.burst_seconds, now)
@@ -93,6 +94,7 @@ class MemoryLimiter:
     def reconfigure(self, settings: Settings) -> None:
         """Other limits from now on. A bucket whose rate is unchanged keeps its level."""
         old, self._settings = self._settings, settings
+        self._cap = settings.max_concurrent
         now = self._clock.monotonic_ns()
         burst_changed = old.burst_seconds != settings.burst_seconds
         if burst_changed or old.requests_per_minute != settings.requests_per_minute:
@@ -105,9 +107,21 @@ class MemoryLimiter:
         """One request of `tokens` now, or None."""
         if self._waiting and not self._goes_first(priority):
             return None
-        if self._wait_ns(tokens, self._clock.monotonic_ns()):
+        # as _wait_ns and _admit, written out: this is the way of every call that need not wait
+        if self._cap and self._running >= self._cap:
             return None
-        return self._admit(tokens)
+        now = self._clock.monotonic_ns()
+        request_bucket, token_bucket = self._requests, self._tokens
+        if request_bucket is not None and request_bucket.wait_ns(1, now):
+            return None
+        if token_bucket is not None:
+            if token_bucket.wait_ns(tokens, now):
+                return None
+            token_bucket.take(tokens)
+        if request_bucket is not None:
+            request_bucket.take(1)
+        self._running += 1
+        return MemoryReservation(self, tokens)
 
     async def reserve(self, tokens: int, priority: int, deadline_ns: int) -> MemoryReservation:
         """One request of `tokens`, after waiting if need be."""
@@ -158,8 +172,7 @@ class MemoryLimiter:
 
     def _wait_ns(self, tokens: int, now: int) -> int:
         """Nanoseconds until a request of `tokens` may go; -1 when that depends on another's end."""
-        cap = self._settings.max_concurrent
-        if cap and self._running >= cap:
+        if self._cap and self._running >= self._cap:
             return -1
         wait = 0
         if self._requests is not None:

@@ -72,32 +72,41 @@ class OpenAIProvider:
     async def send(self, attempt: Attempt) -> Reply:
         """One try. See `providers.base.Provider.send`."""
         call = attempt.call
-        incoming = await self._pool.request(self._wire.request(attempt), self._timeouts(call.deadline_ns))
+        clock = self._clock
+        patience = self._patience
+        left = (call.deadline_ns - clock.monotonic_ns()) / 1e9
+        total = left - patience.buffer
+        if total < left / 2:  # near its deadline a call gives half of what is left to the telling of a failure
+            total = max(left / 2, 0.001)
+        timeouts = Timeouts(patience.answer, patience.idle, total)
+        incoming = await self._pool.request(self._wire.request(attempt), timeouts)
         status = incoming.status
         if status >= 300:
             raise await self._refused(incoming)
-        headers = incoming.headers
+        record = call.record
         if call.endpoint is Endpoint.OTHER:
+            record.first_byte_ns = clock.monotonic_ns() - record.started_ns
             return await self._pass_through(incoming)
-        kind = (find_header(headers, b"content-type") or b"").lower()
-        if kind.startswith(b"text/event-stream"):
+        if incoming.streamed:
             return await self._streamed(attempt, incoming)
-        if incoming.streamed and not kind.startswith(b"application/json"):
-            incoming.close()
-            said = kind.decode("latin-1") or "no content type"
-            raise BrokenReplyError(f"{self._name} answered {status} with {said} where JSON was due")
-        body = incoming.body
-        if find_header(headers, b"content-encoding") is not None:
-            body = self._unpacked(headers, body)
+        headers, packing = _visible(incoming.headers)
+        body = self._unpacked(packing, incoming.body) if packing else incoming.body
         model, usage = read_answer(body, self._name)
-        call.record.model = model or attempt.target.model
+        record.model = attempt.target.model or model
         if call.fields.stream:
             raise BrokenReplyError(f"{self._name} answered a request for a stream with a whole answer")
-        return Reply(status, _visible(headers), body, None, usage)
+        record.first_byte_ns = clock.monotonic_ns() - record.started_ns
+        return Reply(status, headers, body, None, usage)
 
     async def _streamed(self, attempt: Attempt, incoming: Incoming) -> Reply:
         call = attempt.call
-        if find_header(incoming.headers, b"content-encoding") is not None:
+        kind = find_header(incoming.headers, b"content-type") or b""
+        if not kind.lower().startswith(b"text/event-stream"):
+            incoming.close()
+            said = kind.decode("latin-1") or "no content type"
+            raise BrokenReplyError(f"{self._name} answered {incoming.status} with {said} where JSON was due")
+        headers, packing = _visible(incoming.headers)
+        if packing:
             incoming.close()
             raise BrokenReplyError(f"{self._name} compressed a stream although it was asked not to")
         judge: Judge
@@ -107,8 +116,10 @@ class OpenAIProvider:
             judge = ChunkJudge(hide_usage=self._wire.adds_usage(call))
         stream = EventStream(incoming, judge, self._name, call.fields.input_chars)
         await stream.open()
-        call.record.model = stream.model or attempt.target.model
-        return Reply(incoming.status, _visible(incoming.headers), b"", stream)
+        record = call.record
+        record.model = attempt.target.model or stream.model
+        record.first_byte_ns = self._clock.monotonic_ns() - record.started_ns
+        return Reply(incoming.status, headers, b"", stream)
 
     async def _pass_through(self, incoming: Incoming) -> Reply:
         # bytes that nobody here reads keep the packing they came in
@@ -127,21 +138,15 @@ class OpenAIProvider:
         body = incoming.body
         if incoming.streamed:
             body = await incoming.read_all(_MAX_ERROR_BODY)
-        if find_header(incoming.headers, b"content-encoding") is not None:
-            body = self._unpacked(incoming.headers, body)
+        packing = find_header(incoming.headers, b"content-encoding")
+        if packing:
+            body = self._unpacked(packing, body)
         retry_after = parse_retry_after(incoming.headers, self._clock.unix_ns())
         return refusal(self._name, incoming.status, body, retry_after, self._api_key)
 
-    def _timeouts(self, deadline_ns: int) -> Timeouts:
-        patience = self._patience
-        left = (deadline_ns - self._clock.monotonic_ns()) / 1e9
-        # near its deadline a call gives half of what is left to the attempt, half to the telling of its failure
-        total = max(left - patience.buffer, left / 2, 0.001)
-        return Timeouts(patience.answer, patience.idle, total)
-
-    def _unpacked(self, headers: Headers, body: bytes) -> bytes:
-        packing = (find_header(headers, b"content-encoding") or b"").lower()
-        if packing in (b"identity", b""):
+    def _unpacked(self, packing: bytes, body: bytes) -> bytes:
+        packing = packing.lower()
+        if packing == b"identity":
             return body
         if packing not in (b"gzip", b"deflate"):
             raise BrokenReplyError(f"{self._name} packed its answer as {packing.decode('latin-1')}, which nobody asked for")
@@ -155,11 +160,16 @@ class OpenAIProvider:
         return plain
 
 
-def _visible(headers: Headers) -> Headers:
+def _visible(headers: Headers) -> tuple[Headers, bytes]:
+    """The headers that the caller may see, and how the body is packed (b"" when it is not)."""
     visible = []
-    for name, value in headers:
+    packing = b""
+    for pair in headers:
+        name = pair[0]
         if name == b"x-request-id":  # the caller gets one of ours under that name
-            visible.append((b"x-upstream-request-id", value))
-        elif name not in _HIDDEN and name != b"content-encoding":
-            visible.append((name, value))
-    return visible
+            visible.append((b"x-upstream-request-id", pair[1]))
+        elif name == b"content-encoding":
+            packing = pair[1]
+        elif name not in _HIDDEN:
+            visible.append(pair)
+    return visible, packing

@@ -25,7 +25,7 @@ class Wire:
             lines.append(f"authorization: Bearer {api_key}")
         self._common = ("\r\n".join(lines) + "\r\n").encode("latin-1")
         self._heads: dict[Endpoint, bytes] = {
-            endpoint: self._head("POST", endpoint.value) + b"content-type: application/json\r\n"
+            endpoint: self._head("POST", endpoint) + b"content-type: application/json\r\n"
             for endpoint in Endpoint
             if endpoint is not Endpoint.OTHER
         }
@@ -34,18 +34,13 @@ class Wire:
         """The whole request: head and body."""
         call = attempt.call
         head = self._heads.get(call.endpoint)
-        if head is None or call.method != "POST" or call.path != call.endpoint.value:
+        if head is None:
             head = self._head(call.method, call.path)
-            if call.body and not any(name == b"content-type" for name, _ in call.headers):
-                head += b"content-type: application/json\r\n"
         body = self.body(attempt)
-        parts = [head]
-        known = call.endpoint is not Endpoint.OTHER
-        for name, value in call.headers:
-            if not (known and name == b"content-type"):
-                parts += (name, b": ", value, b"\r\n")
-        parts += (b"content-length: %d\r\n\r\n" % len(body), body)
-        return b"".join(parts)
+        lines = [b"%b: %b\r\n" % pair for pair in call.headers if pair[0] != b"content-type"]
+        if call.endpoint is Endpoint.OTHER:
+            lines += [b"content-type: %b\r\n" % value for name, value in call.headers if name == b"content-type"]
+        return b"%b%bcontent-length: %d\r\n\r\n%b" % (head, b"".join(lines), len(body), body)
 
     def body(self, attempt: Attempt) -> bytes:
         """The caller's body, byte for byte unless the model's name or the usage option has to change."""

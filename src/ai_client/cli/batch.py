@@ -1,0 +1,303 @@
+"""`ai-client batch`: answers every line of a file, and goes on where it stopped."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import signal
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import click
+import msgspec
+import uvloop
+
+from ai_client.batch.job import Defaults, Ending, survey
+from ai_client.batch.reader import read
+from ai_client.batch.report import write_report
+from ai_client.batch.runner import Runner, Settings, Surroundings
+from ai_client.batch.store import Store
+from ai_client.batch.tally import Setting, Summary, Tally, summarise
+from ai_client.cli.batch_view import View, advice, summary_text, view
+from ai_client.cli.options import Options, config_option, json_option, load_config
+from ai_client.client import AsyncAIClient
+from ai_client.clock import Clock, SystemClock
+from ai_client.config.snapshot import Config
+from ai_client.cost.prices import Price, PriceTable
+from ai_client.errors import AIClientError, InvalidRequestError
+from ai_client.model.request import Endpoint
+
+_ENDPOINTS: Final[Mapping[str, Endpoint]] = {
+    "chat": Endpoint.CHAT,
+    "completions": Endpoint.COMPLETIONS,
+    "embeddings": Endpoint.EMBEDDINGS,
+    "responses": Endpoint.RESPONSES,
+}
+_PROBE_S: Final = 1.0
+_UNUSABLE: Final = 2
+_NO_ROOM: Final = 3
+_SIGNALLED: Final = 128
+_PATH: Final = click.Path(path_type=Path)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Order:
+    """What the command line asks for."""
+
+    input: Path
+    output: Path
+    errors: Path | None
+    model: str
+    endpoint: str
+    max_tokens: int | None
+    temperature: float | None
+    concurrency: int | None
+    priority: int | None
+    timeout: float | None
+    local: str | None
+    direct: bool
+    token_file: Path | None
+    fresh: bool
+    yes: bool
+    retry_errors: bool
+    report: Path | None
+    limit_bytes: int | None
+
+    @property
+    def errors_path(self) -> Path:
+        """Where errors go: by default `answers.errors.jsonl` beside `answers.jsonl`."""
+        return self.errors or self.output.with_name(f"{self.output.stem}.errors{self.output.suffix}")
+
+    @property
+    def defaults(self) -> Defaults:
+        """What lines leave open."""
+        return Defaults(_ENDPOINTS[self.endpoint], self.model, self.max_tokens, self.temperature)
+
+
+@dataclass(frozen=True, slots=True)
+class Desk:
+    """What a run works with."""
+
+    order: Order
+    config: Config
+    clock: Clock
+    view: View
+    store: Store
+    tally: Tally
+    prices: PriceTable
+
+
+@click.command(short_help="Answer every line of a file; resume where it stopped.")
+@click.argument("input", metavar="IN.jsonl", type=_PATH)
+@click.option("-o", "--output", required=True, type=_PATH, metavar="OUT.jsonl", help="Where answers go, as they come.")
+@click.option("--errors", type=_PATH, metavar="FILE", help="Where errors go.  [default: OUT.errors.jsonl]")
+@click.option("--model", default="", metavar="M", help="For lines that name none: a model, an alias or `auto`.")
+@click.option(
+    "--endpoint", type=click.Choice(list(_ENDPOINTS)), default="chat", show_default=True, help="Of plain lines."
+)
+@click.option("--max-tokens", type=click.IntRange(1), metavar="N", help="Bounds answers whose lines do not.")
+@click.option("--temperature", type=click.FloatRange(0), metavar="T", help="For lines that name none.")
+@click.option("--concurrency", type=click.IntRange(1, 10_000), metavar="N", help="Calls at once.  [default: [batch]]")
+@click.option("--priority", type=click.IntRange(1, 10), metavar="P", help="1 (last) to 10 (first).  [default: [batch]]")
+@click.option("--timeout", type=click.FloatRange(0, min_open=True), metavar="SECONDS", help="Of one call, in all.")
+@click.option("--local", metavar="ADDRESS", help="Go through the daemon at HOST:PORT or unix:PATH.")
+@click.option("--direct", is_flag=True, help="Go through no daemon.  [default: through the node's, if it answers]")
+@click.option("--token-file", type=_PATH, metavar="FILE", help="Holds the token that the daemon asks for.")
+@click.option("--fresh", is_flag=True, help="Begin anew, and throw away what OUT holds.")
+@click.option("--yes", is_flag=True, help="Do not ask whether to throw it away.")
+@click.option("--retry-errors", is_flag=True, help="Ask again also what was refused before.")
+@click.option("--report", type=_PATH, metavar="DIR", help="Write a report with plots, and summary.json.")
+@click.option(
+    "--limit-bytes", type=click.IntRange(1), metavar="N", help="A line's length.  [default: [daemon] max_body_mb]"
+)
+@config_option
+@json_option
+def batch(options: Options, *, as_json: bool, **chosen: Any) -> None:
+    """Answer every line of IN.jsonl, and go on where it stopped when run again.
+
+    A line is one of OpenAI's batch lines, or {"messages": [...]} or {"prompt": "..."}, with a custom_id if you like.
+    Answers come in OpenAI's batch output shape, in the order in which they are ready. Lines that are broken, too long
+    or named twice, and calls that failed, go to the errors file; the others go on.
+
+    Exit codes: 0 all answered; 1 some lines have no answer; 2 input or arguments cannot be used; 3 the answers could
+    not be written; 130 stopped by ^C. Whatever happened, the same command goes on where it stopped.
+    """
+    order = Order(**chosen)
+    if order.local is not None and order.direct:
+        raise click.UsageError("--local and --direct exclude one another")
+    config = load_config(options).config
+    try:
+        code = _carry_out(order, config, options, as_json=as_json)
+    except InvalidRequestError as error:
+        _complain(error.message)
+        code = _UNUSABLE
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        _complain(f"{where}{error.strerror}; nothing that was written before is lost")
+        code = _NO_ROOM
+    sys.exit(code)
+
+
+def _carry_out(order: Order, config: Config, options: Options, *, as_json: bool) -> int:
+    """The whole command; returns its exit code. Raises `InvalidRequestError` and OSError."""
+    _check_paths(order.input, order.output, order.errors_path)
+    found = survey(order.input)
+    if not found.lines:
+        raise InvalidRequestError(f"{order.input} holds no lines")
+    clock = SystemClock()
+    store = Store(order.output, order.errors_path, found.fingerprint(order.defaults), found.lines)
+    try:
+        if order.fresh:
+            _begin_anew(order, store)
+        tally = Tally(found.lines)
+        tally.failed = store.resume(tally.earlier, retry_errors=order.retry_errors)
+        desk = Desk(order, config, clock, view(sys.stderr, clock), store, tally, _prices(config))
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            try:
+                summary, code = runner.run(_run(desk, options))
+            finally:
+                desk.view.close()
+    finally:
+        store.close()
+    _tell(desk, summary, as_json=as_json)
+    return code
+
+
+async def _run(desk: Desk, options: Options) -> tuple[Summary, int]:
+    order, tally, clock = desk.order, desk.tally, desk.clock
+    client, through = await _client(order, desk.config, options)
+    desk.view.say(f"{tally.lines:,} lines from {order.input}, answered into {order.output}, through {through}")
+    if tally.resumed or tally.failed:
+        desk.view.say(f"going on: {tally.resumed:,} lines were answered and {tally.failed:,} refused before")
+    settings = Settings(
+        order.concurrency or desk.config.batch.concurrency, order.priority or desk.config.batch.priority, order.timeout
+    )
+
+    def waits(seconds: float, error: AIClientError) -> None:
+        desk.view.say(f"waiting {seconds:.1f} s: {error.message}")
+
+    limit = order.limit_bytes or desk.config.daemon.max_body_mb << 20
+    signals: list[int] = []
+    try:
+        with order.input.open("rb") as file:
+            around = Surroundings(clock, random.Random(), desk.view.watch, waits)
+            runner = Runner(client, read(file, order.defaults, limit), desk.store, tally, settings, around)
+
+            def stop(number: int) -> None:
+                signals.append(number)
+                if runner.under_way and len(signals) == 1:
+                    desk.view.say(f"stopping; {settings.grace:g} s for calls under way (once more: at once)")
+                runner.stop()
+
+            for number in (signal.SIGINT, signal.SIGTERM):
+                asyncio.get_running_loop().add_signal_handler(number, stop, number)
+            ending = await runner.run()
+    finally:
+        await client.aclose()
+    setting = Setting(str(order.output), str(order.errors_path), through)
+    summary = summarise(tally, setting, ending, runner.reason, runner.elapsed_ns, desk.prices.lookup)
+    return summary, _exit_code(summary, signals)
+
+
+def _exit_code(summary: Summary, signals: list[int]) -> int:
+    match Ending(summary.ending):
+        case Ending.INTERRUPTED:
+            return _SIGNALLED + signals[0]
+        case Ending.WRITE_FAILED:
+            return _NO_ROOM
+        case Ending.REFUSED | Ending.UNREADABLE:
+            return _UNUSABLE
+        case _:
+            return 1 if summary.failed or summary.remaining else 0
+
+
+async def _client(order: Order, config: Config, options: Options) -> tuple[AsyncAIClient, str]:
+    """Who answers, and how to say it: a daemon that was named or that is found, or else this process."""
+    address = order.local
+    if address is None and not order.direct:
+        address = await _daemon(config.daemon.listen)
+    if address is not None:
+        return AsyncAIClient.local(address, token=_token(order.token_file)), f"the daemon at {address}"
+    return AsyncAIClient(config=options.config_path), f"this process, to {config.api.base_url}"
+
+
+def _token(path: Path | None) -> str | None:
+    if path is None:
+        return None
+    try:
+        return path.read_text("utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise InvalidRequestError(f"--token-file {path} cannot be read: {error}") from None
+
+
+async def _daemon(listen: Sequence[str]) -> str | None:
+    """The first of these addresses at which a daemon answers; a Unix socket goes first."""
+    for address in sorted(listen, key=lambda one: not one.startswith("unix:")):
+        if await _answers(address):
+            return address
+    return None
+
+
+async def _answers(address: str) -> bool:
+    """Does a daemon answer there? A question of its own, since a dead socket or a foreign server is no error here."""
+    try:
+        async with asyncio.timeout(_PROBE_S):
+            if address.startswith("unix:"):
+                reader, writer = await asyncio.open_unix_connection(address.removeprefix("unix:"))
+            else:
+                host, _, port = address.rpartition(":")
+                reader, writer = await asyncio.open_connection(host.strip("[]"), int(port))
+            try:
+                writer.write(b"GET /health/live HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n")
+                return (await reader.readline()).startswith(b"HTTP/1.1 200 ")
+            finally:
+                writer.close()
+    except (OSError, TimeoutError):
+        return False
+
+
+def _check_paths(*paths: Path) -> None:
+    """Input, output and errors are three files."""
+    seen: set[Path] = set()
+    for path in paths:
+        resolved = path.resolve()
+        if resolved in seen:
+            raise InvalidRequestError(f"{path} is given twice: input, output and errors are three files")
+        seen.add(resolved)
+
+
+def _begin_anew(order: Order, store: Store) -> None:
+    if store.answers and not order.yes:
+        if not sys.stdin.isatty():
+            raise InvalidRequestError(f"{order.output} holds answers, which --fresh throws away: say --yes as well")
+        click.confirm(f"{order.output} holds answers. Throw them away?", abort=True, err=True)
+    store.clear()
+
+
+def _prices(config: Config) -> PriceTable:
+    costs = config.model_costs
+    return PriceTable({name: Price.usd(cost.input, cost.output, cost.cached_input) for name, cost in costs.items()})
+
+
+def _tell(desk: Desk, summary: Summary, *, as_json: bool) -> None:
+    """Report and summary. Raises OSError when the report cannot be written."""
+    for line in () if as_json else summary_text(summary):
+        click.echo(line)
+    if hint := advice(summary):
+        click.echo(hint, err=True)
+    if as_json:
+        click.echo(msgspec.json.format(msgspec.json.encode(summary), indent=2))
+    folder = desk.order.report
+    if folder is not None:
+        offered = (model for provider in desk.config.providers.values() for model in provider.models)
+        models = {*offered, *desk.config.model_costs}
+        prices = {model: price for model in sorted(models) if (price := desk.prices.lookup(model)) is not None}
+        note = write_report(folder, summary, desk.tally, prices)
+        click.echo(f"report    {folder / 'report.html'}{f' ({note})' if note else ''}", err=True)
+
+
+def _complain(text: str) -> None:
+    click.echo(f"ai-client: {text}", err=True)

@@ -1,0 +1,94 @@
+"""The group of all commands: finds them in the table of `main.py`, and turns errors into a line and an exit code."""
+
+from __future__ import annotations
+
+import importlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import click
+
+from ai_client._version import __version__
+from ai_client.cli import main as front
+from ai_client.errors import AIClientError, ConfigurationError
+
+INTERRUPTED: Final = 130
+"""128 + SIGINT: what a shell reports for a program that ^C ended."""
+CONFIG_HELP: Final = "The configuration; by default $AI_CLIENT_CONFIG or /etc/ai-client/ai-client.conf."
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What was said before the command: it applies to whatever command follows. Kept in the click context's `obj`."""
+
+    config_path: Path | None = None
+
+
+class LazyGroup(click.Group):
+    """A group that imports a command when it is called, and turns this package's errors into a line and an exit code.
+
+    Exit codes: 1 for an error, 2 for a configuration or a command line that is wrong, 130 for ^C.
+    """
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """The commands' names, in the table's order."""
+        return list(front.COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import the command of this name; None when there is none."""
+        entry = front.COMMANDS.get(cmd_name)
+        if entry is None:
+            return None
+        module, _, attribute = entry.target.partition(":")
+        command: click.Command = getattr(importlib.import_module(module), attribute)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """List the commands from the table, importing none."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, entry.summary) for name, entry in front.COMMANDS.items()])
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command that was asked for."""
+        try:
+            return super().invoke(ctx)
+        except AIClientError as error:
+            report(error)
+            ctx.exit(2 if isinstance(error, ConfigurationError) else 1)
+        except (KeyboardInterrupt, click.Abort):
+            ctx.exit(INTERRUPTED)
+
+
+def report(error: AIClientError) -> None:
+    """Say on stderr what went wrong: every problem of a configuration, one line for anything else."""
+    if isinstance(error, ConfigurationError):
+        for problem in error.problems:
+            click.echo(problem, err=True)
+    else:
+        click.echo(f"ai-client: {' '.join(error.message.split())}", err=True)
+
+
+@click.group(cls=LazyGroup, invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="ai-client", message="%(prog)s %(version)s")
+@click.option(
+    "--config",
+    "config_path",
+    metavar="FILE",
+    type=click.Path(path_type=Path),
+    help=CONFIG_HELP,
+)
+@click.option("--health-check", is_flag=True, help="The same as the command `health`.")
+@click.pass_context
+def cli(ctx: click.Context, config_path: Path | None, *, health_check: bool) -> None:
+    """One rate-limited, cost-aware, cached path from every program to every AI model."""
+    ctx.obj = Options(config_path)
+    if ctx.invoked_subcommand is not None:
+        return
+    if not health_check:
+        click.echo(ctx.get_help())
+        ctx.exit(2)
+    health = cli.get_command(ctx, "health")
+    assert health is not None
+    with health.make_context("health", [], parent=ctx) as health_context:
+        health.invoke(health_context)

@@ -1,0 +1,115 @@
+"""An answer as its reader sees it, whole or in pieces. The connection that it comes over is in `connection.py`."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from ai_client.errors import AIClientError, BrokenReplyError
+from ai_client.transport.http import Header
+
+if TYPE_CHECKING:
+    from ai_client.transport.connection import ClientConnection
+
+
+class Incoming:
+    """An answer: whole in `body`, or, for anything but JSON, in pieces by `read()`.
+
+    Header names are lower case; trailers are not among them. A streamed answer holds its connection until its end has
+    been read, and no longer: read it to the end, `discard` or `close` it.
+    """
+
+    __slots__ = ("_connection", "_error", "_pieces", "_reader", "_size", "body", "headers", "status", "streamed")
+
+    def __init__(self, status: int, headers: list[Header], connection: ClientConnection | None, body: bytes) -> None:
+        self.status = status
+        self.headers = headers
+        self.body = body
+        self.streamed = connection is not None
+        self._connection = connection  # until the answer has arrived whole, or never will
+        if connection is not None:
+            self._pieces: list[bytes] = []
+            self._size = 0
+            self._error: AIClientError | None = None
+            self._reader: asyncio.Future[None] | None = None
+
+    async def read(self) -> bytes:
+        """What has arrived since the last call; waits for something; b"" at the end of a streamed answer.
+
+        Raises `BrokenReplyError` where it was cut off and `UpstreamTimeoutError` where it fell silent. A cancelled
+        wait closes the connection. One reader at a time.
+        """
+        if not self.streamed:
+            return b""
+        while not self._pieces:
+            if self._error is not None:
+                raise self._error
+            if self._connection is None:
+                return b""
+            self._reader = self._connection.new_future()
+            try:
+                await self._reader
+            except asyncio.CancelledError:
+                self.close()
+                raise
+            finally:
+                self._reader = None
+        pieces, self._pieces = self._pieces, []
+        self._size = 0
+        if self._connection is not None:
+            self._connection.read_on()
+        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+    async def read_all(self, limit: int) -> bytes:
+        """The whole of a streamed answer, at most `limit` bytes; raises `BrokenReplyError` beyond."""
+        if not self.streamed:
+            return self.body
+        pieces = []
+        size = 0
+        while piece := await self.read():
+            size += len(piece)
+            if size > limit:
+                self.close()
+                raise BrokenReplyError(f"the answer is larger than {limit} bytes")
+            pieces.append(piece)
+        return b"".join(pieces)
+
+    def discard(self) -> None:
+        """All that matters has been read: throw the rest away, and keep the connection if it comes soon."""
+        connection = self._let_go()
+        if connection is not None:
+            connection.discard()
+
+    def close(self) -> None:
+        """Give the rest of a streamed answer up: closes its connection. Harmless after the end."""
+        connection = self._let_go()
+        if connection is not None:
+            connection.abort()
+
+    def _let_go(self) -> ClientConnection | None:
+        connection = self._connection
+        if connection is not None:
+            self.over(None)
+            connection.forget(self)
+        if self.streamed:
+            self._pieces = []
+        return connection
+
+    # ---- the connection's side
+
+    def arrived(self, piece: bytes) -> int:
+        """One more piece. Returns how many bytes wait to be read."""
+        self._pieces.append(piece)
+        self._size += len(piece)
+        self._wake()
+        return self._size
+
+    def over(self, error: AIClientError | None) -> None:
+        """Nothing more will come."""
+        self._connection = None
+        self._error = error
+        self._wake()
+
+    def _wake(self) -> None:
+        if self._reader is not None and not self._reader.done():
+            self._reader.set_result(None)

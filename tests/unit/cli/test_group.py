@@ -1,0 +1,128 @@
+"""The group of commands: where it finds them, its options, and what errors become."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import click
+import pytest
+from click.testing import CliRunner, Result
+
+from ai_client._version import __version__
+from ai_client.cli import main as front
+from ai_client.cli.group import Options, cli, report
+from ai_client.cli.main import Entry
+from ai_client.cli.options import config_option, json_option, load_config
+from ai_client.errors import AIClientError, ConfigurationError, ConnectError
+
+
+@click.command()
+@click.argument("kind")
+def failing(kind: str) -> None:
+    """Fail in the way that is asked for."""
+    failures: Mapping[str, BaseException] = {
+        "error": ConnectError("no connection:\n  refused"),
+        "configuration": ConfigurationError(["a: b", "c: d"]),
+        "interrupt": KeyboardInterrupt(),
+        "abort": click.Abort(),
+    }
+    raise failures[kind]
+
+
+@click.command()
+@config_option
+@json_option
+def saying(options: Options, *, as_json: bool) -> None:
+    """Say what was understood."""
+    click.echo(f"{options.config_path} {as_json}")
+
+
+@click.command()
+@config_option
+def loading(options: Options) -> None:
+    """Load the configuration."""
+    click.echo(load_config(options).config.api.timeout)
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch) -> CliRunner:
+    """A runner; the table holds the commands of this file."""
+    table = {name: Entry(f"{__name__}:{name}", "Summary.") for name in ("failing", "saying", "loading")}
+    monkeypatch.setattr(front, "COMMANDS", {**table, "health": Entry(f"{__name__}:saying", "Summary.")})
+    for name in ("AI_CLIENT_CONFIG", "HOLYSHEEP_API_KEY"):
+        monkeypatch.delenv(name, raising=False)
+    return CliRunner()
+
+
+def invoke(run: CliRunner, *args: str) -> Result:
+    return run.invoke(cli, args)
+
+
+def test_help_lists_the_table_and_imports_no_command(run: CliRunner, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(front, "COMMANDS", {"one": Entry("there.is.no:such", "Does one thing.")})
+    result = invoke(run, "--help")
+    assert result.exit_code == 0
+    assert "one  Does one thing." in result.stdout
+    assert cli.list_commands(click.Context(cli)) == ["one"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "code", "said"),
+    [
+        ("error", 1, "ai-client: no connection: refused\n"),
+        ("configuration", 2, "a: b\nc: d\n"),
+        ("interrupt", 130, ""),
+        ("abort", 130, ""),
+    ],
+)
+def test_errors_become_a_line_and_an_exit_code(run: CliRunner, kind: str, code: int, said: str) -> None:
+    result = invoke(run, "failing", kind)
+    assert (result.exit_code, result.stderr, result.stdout) == (code, said, "")
+
+
+def test_an_error_that_is_not_ours_is_not_hidden(run: CliRunner) -> None:
+    assert isinstance(invoke(run, "failing", "other").exception, KeyError)
+
+
+def test_an_unknown_command_and_none_at_all_are_mistakes(run: CliRunner) -> None:
+    result = invoke(run, "nonsense")
+    assert result.exit_code == 2
+    assert "No such command 'nonsense'" in result.stderr
+    result = invoke(run)
+    assert result.exit_code == 2
+    assert "Commands:" in result.stdout
+
+
+def test_config_may_stand_before_or_after_the_command(run: CliRunner) -> None:
+    assert invoke(run, "saying").stdout == "None False\n"
+    assert invoke(run, "--config", "a", "saying").stdout == "a False\n"
+    assert invoke(run, "saying", "--config", "b", "--json").stdout == "b True\n"
+    assert invoke(run, "--config", "a", "saying", "--config", "b").stdout == "b False\n"
+    assert run.invoke(saying, ["--config", "c"]).stdout == "c False\n"
+    assert run.invoke(saying).stdout == "None False\n"
+
+
+def test_health_check_is_the_command_health(run: CliRunner) -> None:
+    assert invoke(run, "--config", "a", "--health-check").stdout == "a False\n"
+
+
+def test_loading_says_doubts_and_mistakes_on_stderr(run: CliRunner, tmp_path: Path) -> None:
+    path = tmp_path / "a.conf"
+    path.write_text("[api]\ntimeout = 3\n")
+    result = invoke(run, "--config", str(path), "loading")
+    assert (result.exit_code, result.stdout) == (0, "3.0\n")
+    assert result.stderr.startswith("warning: provider holysheep: no API key")
+    path.write_text("[api]\ntimeout = soon\n")
+    for result in (invoke(run, "--config", str(path), "loading"), run.invoke(loading, ["--config", str(path)])):
+        assert (result.exit_code, result.stdout) == (2, "")
+        assert result.stderr.startswith(f"{path}:2: [api] timeout = soon: expected a number")
+
+
+def test_errors_of_the_package_are_told_in_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    report(AIClientError("one\n  two"))
+    assert capsys.readouterr().err == "ai-client: one two\n"
+
+
+def test_version_may_stand_among_other_options(run: CliRunner) -> None:
+    assert invoke(run, "--config", "a", "--version").stdout == f"ai-client {__version__}\n"

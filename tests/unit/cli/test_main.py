@@ -1,0 +1,50 @@
+"""The program's front: its table, its entry point, and how little `--version` needs."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+from ai_client._version import __version__
+from ai_client.cli.main import COMMANDS, main
+
+
+def test_version_imports_next_to_nothing() -> None:
+    program = (
+        "import sys; sys.argv = ['ai-client', '--version']\n"
+        "from ai_client.cli.main import main\n"
+        "main()\n"
+        "print(*(name for name in sys.modules if name.partition('.')[0] in ('ai_client', 'click', 'rich')))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60)
+    said, imported = done.stdout.splitlines()
+    assert said == f"ai-client {__version__}"
+    assert set(imported.split()) == {"ai_client", "ai_client._version", "ai_client.cli", "ai_client.cli.main"}
+
+
+def test_the_version_is_said_and_that_is_all(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["ai-client", "--version"])
+    main()
+    assert capsys.readouterr().out == f"ai-client {__version__}\n"
+
+
+def test_the_process_ends_with_the_commands_exit_code(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["ai-client", "nonsense"])
+    with pytest.raises(SystemExit) as caught:
+        main()
+    assert caught.value.code == 2
+    assert "No such command 'nonsense'" in capsys.readouterr().err
+
+
+def test_the_table_names_what_the_program_can_do() -> None:
+    promised = {"serve", "simulate", "chat", "batch", "bench", "costs", "health", "config"}
+    assert promised <= set(COMMANDS)
+    for name, entry in COMMANDS.items():
+        assert entry.target == f"ai_client.cli.{name}:{name}"
+        assert entry.summary.endswith(".")
