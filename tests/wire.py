@@ -70,8 +70,10 @@ class RawClient:
         if method == "HEAD" or answer.status in (204, 304) or answer.status < 200:
             return answer
         if answer.headers.get("transfer-encoding") == "chunked":
+            chunks = []
             while chunk := await self.chunk():
-                answer.body += chunk
+                chunks.append(chunk)
+            answer.body = b"".join(chunks)
         elif (length := answer.headers.get("content-length")) is not None:
             answer.body = await self.reader.readexactly(int(length))
         else:

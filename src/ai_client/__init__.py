@@ -10,6 +10,7 @@ Names are loaded when they are first used, so that `import ai_client` costs next
 from __future__ import annotations
 
 import importlib
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from ai_client._version import __version__
@@ -74,7 +75,7 @@ __all__ = [
     "get_client",
 ]
 
-_HOMES = {
+_HOMES: Mapping[str, str] = {
     "AIClient": "ai_client.sync_client",
     "AsyncAIClient": "ai_client.client",
     "CostOptimizer": "ai_client.optimizer",

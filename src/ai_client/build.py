@@ -178,6 +178,8 @@ def build(config: Config, shared: Shared) -> Service:
         app_limits=shared.app_limiters,
         cache=_cache_settings(config, shared),
     )
+    for unserved in table.unserved:
+        shared.journal.warning("model_not_served", message=unserved)
     service = Service(config, shared.clock, build_pipeline(parts), table, providers, shared.make_id)
     _watch(service, shared, config)
     return service
@@ -298,6 +300,12 @@ def _watch(service: Service, shared: Shared, config: Config) -> None:
     metrics.watch(catalogue.IN_FLIGHT, lambda: float(service.in_flight))
     metrics.watch(catalogue.WAITING, lambda: {(name,): float(each.waiting) for name, each in shared.limiters.items()})
     metrics.watch(catalogue.TLS_OFF, lambda: float(unverified))
+    metrics.watch(catalogue.LIMITER, lambda: _levels(shared.limiters))
+    metrics.watch(catalogue.POOL, lambda: _connections(service))
+    cache = shared.cache
+    if cache is not None:
+        metrics.watch(catalogue.CACHE_ENTRIES, lambda: float(cache.stats().entries))
+        metrics.watch(catalogue.CACHE_BYTES, lambda: float(cache.stats().bytes))
 
 
 def _cache(config: Config, clock: Clock, journal: Journal) -> CacheBackend | None:
@@ -332,6 +340,21 @@ def _writable(directory: Path) -> bool:
     except OSError:
         return False
     return os.access(directory, os.W_OK | os.X_OK)
+
+
+def _levels(limiters: Mapping[str, MemoryLimiter]) -> dict[tuple[str, ...], float]:
+    levels = {}
+    for name, limiter in limiters.items():
+        requests, tokens = limiter.available()
+        if requests is not None:
+            levels[name, "requests"] = float(requests)
+        if tokens is not None:
+            levels[name, "tokens"] = float(tokens)
+    return levels
+
+
+def _connections(service: Service) -> dict[tuple[str, ...], float]:
+    return {(name,): float(provider.open_connections) for name, provider in service.providers.items()}
 
 
 def _ledger_backend(config: Config) -> LedgerBackend:

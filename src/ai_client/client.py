@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal, overload
+from typing import Any, Literal, Self, overload
 
 import msgspec
 
@@ -83,6 +83,7 @@ class AsyncAIClient:
     def _begin(self, service: Service, shared: Shared) -> None:
         self._service = service
         self._shared = shared
+        self._closed = False
 
     # ---- asking
 
@@ -94,30 +95,32 @@ class AsyncAIClient:
     @overload
     async def chat_completion(
         self, messages: Messages, model: str = ..., priority: int = ..., *, stream: Literal[True], **params: Any
-    ) -> AsyncIterator[dict[str, Any]]: ...
+    ) -> Chunks: ...
 
     async def chat_completion(
         self, messages: Messages, model: str = "", priority: int = 5, *, stream: bool = False, **params: Any
-    ) -> dict[str, Any] | AsyncIterator[dict[str, Any]]:
+    ) -> dict[str, Any] | Chunks:
         """Answer a conversation.
 
         `model` is a model, an alias, `auto`, or empty for the configured default; `priority` runs from 1 (last) to
         10 (first); `params` are OpenAI's own (`temperature`, `max_tokens`, …), sent as they are. Returns OpenAI's
-        completion object as a dict; with `stream=True` an asynchronous iterator over its chunks, as dicts: leave it
-        by `async for` to its end, or `await …aclose()`. Raises the errors of `ai_client.errors`.
+        completion object as a dict; with `stream=True` an asynchronous iterator over its chunks, as dicts: read it to
+        its end, or `await …aclose()`. Raises the errors of `ai_client.errors`.
         """
-        if type(messages) is str:
-            raise InvalidRequestError("chat_completion takes the messages first, then the model: swap them", param="messages")
-        body = {"model": model, "messages": list(messages), **params}
+        body: dict[str, Any] = {"model": model, "messages": _listed(messages), **params}
         if stream:
             body["stream"] = True
         reply, _ = await self.ask(Endpoint.CHAT, body, priority=priority)
         if reply.stream is not None:
-            return _chunks(reply.stream)
+            return Chunks(reply.stream)
         return _decoded(reply)
 
     async def embeddings(
-        self, input: str | Sequence[str], model: str, priority: int = 5, **params: Any  # noqa: A002  OpenAI's name
+        self,
+        input: str | Sequence[str],
+        model: str,
+        priority: int = 5,
+        **params: Any,  # noqa: A002  OpenAI's name
     ) -> dict[str, Any]:
         """Embed one text or several. Returns OpenAI's list object as a dict: `["data"][i]["embedding"]`."""
         texts = input if isinstance(input, str) else list(input)
@@ -136,13 +139,9 @@ class AsyncAIClient:
         gate = asyncio.Semaphore(concurrency or self._service.config.batch.concurrency)
 
         async def one(request: Mapping[str, Any]) -> dict[str, Any] | AIClientError:
-            fields = {"model": model, **request}
-            priority = fields.pop("priority", 5)
             async with gate:
                 try:
-                    if not isinstance(priority, int):
-                        raise InvalidRequestError("priority is a whole number from 1 to 10", param="priority")
-                    fields.pop("stream", None)
+                    fields, priority = _item(request, model)
                     reply, _ = await self.ask(Endpoint.CHAT, fields, priority=priority)
                     return _decoded(reply)
                 except AIClientError as error:
@@ -167,14 +166,14 @@ class AsyncAIClient:
         `body` is a JSON object, or its bytes, which travel as they are. Returns the reply and the record of what
         happened (target, attempts, cost in nano-dollars, …), which is complete once a stream has ended.
         """
+        if self._closed:
+            raise RuntimeError("this client is closed: make another")
         if not isinstance(body, bytes):
             try:
                 body = msgspec.json.encode(body)
             except TypeError as error:
                 raise InvalidRequestError(f"the request cannot be written as JSON: {error}") from None
-        question = Ask(
-            endpoint, body, path, method, list(headers), priority=priority, timeout=timeout, tag=tag
-        )
+        question = Ask(endpoint, body, path, method, list(headers), priority=priority, timeout=timeout, tag=tag)
         record = self._service.record(question, LOCAL_APP)
         return await self._service.answer(question, LOCAL_APP, record), record
 
@@ -182,15 +181,19 @@ class AsyncAIClient:
 
     def get_stats(self) -> dict[str, Any]:
         """What this client has done: `requests` and `errors` by model, `total_requests`, `total_errors`, `error_rate`
-        (0 to 1), `avg_latency_ms`, and percentiles of the latency in milliseconds."""
+        (0 to 1), `avg_latency_ms`, and percentiles of the latency in milliseconds.
+        """
         return dict(self._shared.stats.snapshot())
 
     async def aclose(self) -> None:
-        """Close every connection. Calls under way fail."""
+        """Close every connection. Calls under way fail. Harmless a second time."""
+        if self._closed:
+            return
+        self._closed = True
         self._service.close()
         await self._shared.close()
 
-    async def __aenter__(self) -> AsyncAIClient:
+    async def __aenter__(self) -> Self:
         return self
 
     async def __aexit__(
@@ -199,12 +202,62 @@ class AsyncAIClient:
         await self.aclose()
 
 
+class Chunks:
+    """The chunks of a streamed completion, as dicts. Left before its end, it wants to be closed: `async with` does."""
+
+    def __init__(self, stream: Stream) -> None:
+        self._stream = stream
+        self._chunks = _chunks(stream)
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> dict[str, Any]:
+        return await anext(self._chunks)
+
+    async def aclose(self) -> None:
+        """Give the rest up, which ends the request at the provider. Harmless after the end."""
+        await self._chunks.aclose()
+        await self._stream.aclose()  # a generator that never began closes nothing
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.aclose()
+
+
+def _listed(messages: object) -> list[Any]:
+    """The messages as a list. Raises `InvalidRequestError` for what is no list of them, such as a model's name."""
+    if isinstance(messages, str | bytes | Mapping) or not isinstance(messages, Iterable):
+        raise InvalidRequestError(
+            'chat_completion takes a list of messages first, such as [{"role": "user", "content": "Hello"}], '
+            f"then the model; what came first is of the type {type(messages).__name__}",
+            param="messages",
+        )
+    return list(messages)
+
+
+def _item(request: object, model: str) -> tuple[dict[str, Any], int]:
+    """One request of a batch: its body and its priority. Raises `InvalidRequestError`."""
+    if not isinstance(request, Mapping):
+        raise InvalidRequestError(f'a request of a batch is like {{"messages": […]}}, not a {type(request).__name__}')
+    fields = {"model": model, **request}
+    fields.pop("stream", None)  # an answer is due whole
+    priority = fields.pop("priority", 5)
+    if type(priority) is not int:
+        raise InvalidRequestError("priority is a whole number from 1 to 10", param="priority")
+    return fields, priority
+
+
 def _decoded(reply: Reply) -> dict[str, Any]:
     answer: dict[str, Any] = msgspec.json.decode(reply.body, type=dict[str, Any])
     return answer
 
 
-async def _chunks(stream: Stream) -> AsyncIterator[dict[str, Any]]:
+async def _chunks(stream: Stream) -> AsyncGenerator[dict[str, Any]]:
     parser = EventParser()
     try:
         async for piece in stream:

@@ -7,7 +7,7 @@ through its successor `httpx2`; both have the same transport interface, and the 
 from __future__ import annotations
 
 import importlib
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
 from typing import Any
 
 import openai
@@ -27,7 +27,9 @@ _httpx: Any = importlib.import_module("httpx" if _legacy else "httpx2")
 _BASE_URL = "http://ai-client.invalid/v1"
 """RFC 2606: a name that cannot be reached, should a request ever slip past the transport."""
 
-_ENDPOINTS = {endpoint.value: endpoint for endpoint in Endpoint if endpoint is not Endpoint.OTHER}
+_ENDPOINTS: Mapping[str, Endpoint] = {
+    endpoint.value: endpoint for endpoint in Endpoint if endpoint is not Endpoint.OTHER
+}
 
 
 def get_async_client(client: AsyncAIClient | None = None, **options: Any) -> openai.AsyncOpenAI:
@@ -99,8 +101,7 @@ class _SyncTransport(_httpx.BaseTransport):  # type: ignore[misc]  # as above
         return _httpx.Response(status, headers=headers, content=body)
 
     def close(self) -> None:
-        self._thread.run(self._client.aclose())
-        self._thread.close()
+        self._thread.close(self._client.aclose)
 
 
 class _SyncBody(_httpx.SyncByteStream):  # type: ignore[misc]  # as above
@@ -119,7 +120,8 @@ class _SyncBody(_httpx.SyncByteStream):  # type: ignore[misc]  # as above
             yield piece
 
     def close(self) -> None:
-        self._thread.run(self._stream.aclose())
+        if not self._thread.closed:
+            self._thread.run(self._stream.aclose())
 
 
 async def _new_client() -> AsyncAIClient:
@@ -148,6 +150,7 @@ async def _ask(client: AsyncAIClient, request: Any, body: bytes) -> Answer:
             endpoint,
             body,
             priority=int(priority) if priority.isdigit() else 0,
+            timeout=request.extensions.get("timeout", {}).get("read"),
             path=path,
             method=request.method,
             headers=headers,

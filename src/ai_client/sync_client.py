@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Generator, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Literal, Self, TypeVar, overload
 
 import uvloop
 
-from ai_client.client import AsyncAIClient, Messages
+from ai_client.client import AsyncAIClient, Chunks, Messages
 from ai_client.errors import AIClientError
 
 T = TypeVar("T")
@@ -21,24 +21,55 @@ class LoopThread:
 
     def __init__(self) -> None:
         self._loop = uvloop.new_event_loop()
+        self._lock = threading.Lock()
+        self._closed = False
         self._thread = threading.Thread(target=self._loop.run_forever, name="ai-client", daemon=True)
         self._thread.start()
 
+    @property
+    def closed(self) -> bool:
+        """It runs nothing any more."""
+        return self._closed
+
     def run(self, coroutine: Coroutine[Any, Any, T]) -> T:
-        """The coroutine's result, or its error. An interrupt of the waiting thread cancels the coroutine."""
-        future = asyncio.run_coroutine_threadsafe(coroutine, self._loop)
+        """The coroutine's result, or its error. An interrupt of the waiting thread cancels the coroutine.
+
+        Raises RuntimeError once it is closed; whoever waits at that moment gets `concurrent.futures.CancelledError`.
+        """
+        with self._lock:
+            if self._closed:
+                coroutine.close()
+                raise RuntimeError("this client is closed: make another")
+            future = asyncio.run_coroutine_threadsafe(coroutine, self._loop)
         try:
             return future.result()
         except BaseException:
             future.cancel()
             raise
 
-    def close(self) -> None:
-        """Stop the loop and its thread."""
-        if not self._loop.is_closed():
-            self._loop.call_soon_threadsafe(self._loop.stop)
-            self._thread.join()
-            self._loop.close()
+    def close(self, last: Callable[[], Coroutine[Any, Any, None]] | None = None) -> None:
+        """Run `last`, cancel what still runs, and stop the loop and its thread. Harmless a second time."""
+        with self._lock:
+            if self._closed:
+                return
+            self._closed = True
+        asyncio.run_coroutine_threadsafe(_end(last), self._loop).result()
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
+
+
+async def _end(last: Callable[[], Coroutine[Any, Any, None]] | None) -> None:
+    if last is not None:
+        await last()
+    # nobody must wait for ever for a loop that has stopped
+    tasks = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+    loop = asyncio.get_running_loop()
+    await loop.shutdown_asyncgens()
+    await loop.shutdown_default_executor()
 
 
 class AIClient:
@@ -57,7 +88,7 @@ class AIClient:
     def local(cls, address: str | None = None, *, token: str | None = None) -> Self:
         """A client that goes through this node's daemon; see `AsyncAIClient.local`."""
         client = cls.__new__(cls)
-        client._begin(lambda: AsyncAIClient.local(address, token=token))
+        client._begin(lambda: AsyncAIClient.local(address, token=token))  # noqa: SLF001  its own class
         return client
 
     def _begin(self, make: Callable[[], AsyncAIClient]) -> None:
@@ -76,17 +107,17 @@ class AIClient:
     @overload
     def chat_completion(
         self, messages: Messages, model: str = ..., priority: int = ..., *, stream: Literal[True], **params: Any
-    ) -> Iterator[dict[str, Any]]: ...
+    ) -> SyncChunks: ...
 
     def chat_completion(
         self, messages: Messages, model: str = "", priority: int = 5, *, stream: bool = False, **params: Any
-    ) -> dict[str, Any] | Iterator[dict[str, Any]]:
-        """Answer a conversation: a dict, or with `stream=True` an iterator over its chunks."""
+    ) -> dict[str, Any] | SyncChunks:
+        """Answer a conversation: a dict, or with `stream=True` an iterator over its chunks; see `AsyncAIClient`."""
         if stream:
-            return self._iterate(
-                self._thread.run(self._client.chat_completion(messages, model, priority, stream=True, **params))
-            )
-        return self._thread.run(self._client.chat_completion(messages, model, priority, **params))
+            chunks = self._thread.run(self._client.chat_completion(messages, model, priority, stream=True, **params))
+            return SyncChunks(self._thread, chunks)
+        answer: dict[str, Any] = self._thread.run(self._client.chat_completion(messages, model, priority, **params))
+        return answer
 
     def embeddings(self, input: str | Sequence[str], model: str, priority: int = 5, **params: Any) -> dict[str, Any]:  # noqa: A002
         """Embed one text or several; see `AsyncAIClient.embeddings`."""
@@ -103,13 +134,8 @@ class AIClient:
         return self._client.get_stats()
 
     def close(self) -> None:
-        """Close every connection, and the thread. Harmless a second time."""
-        if not self._closed:
-            self._closed = True
-            self._thread.run(self._client.aclose())
-            self._thread.close()
-
-    _closed = False
+        """Close every connection, and the thread. Calls under way fail. Harmless a second time."""
+        self._thread.close(self._client.aclose)
 
     def __enter__(self) -> Self:
         return self
@@ -119,26 +145,52 @@ class AIClient:
     ) -> None:
         self.close()
 
-    def _iterate(self, chunks: AsyncIterator[dict[str, Any]]) -> Iterator[dict[str, Any]]:
-        try:
-            while True:
-                try:
-                    yield self._thread.run(_next(chunks))
-                except StopAsyncIteration:
-                    return
-        finally:
-            self._thread.run(_closing(chunks))
+
+class SyncChunks:
+    """The chunks of a streamed completion, as dicts. Left before its end, it wants to be closed: `with` does."""
+
+    def __init__(self, thread: LoopThread, chunks: Chunks) -> None:
+        self._thread = thread
+        self._chunks = chunks
+        self._steps = _read(thread, chunks)
+
+    def __iter__(self) -> Self:
+        return self
+
+    def __next__(self) -> dict[str, Any]:
+        return next(self._steps)
+
+    def close(self) -> None:
+        """Give the rest up, which ends the request at the provider. Harmless after the end."""
+        self._steps.close()
+        _give_up(self._thread, self._chunks)  # a generator that never began closes nothing
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def _read(thread: LoopThread, chunks: Chunks) -> Generator[dict[str, Any]]:
+    # a generator, because Python closes one as soon as nobody refers to it: `break` out of a loop is enough
+    try:
+        while (chunk := thread.run(_next(chunks))) is not None:
+            yield chunk
+    finally:
+        _give_up(thread, chunks)
 
 
 async def _made(make: Callable[[], AsyncAIClient]) -> AsyncAIClient:
     return make()
 
 
-async def _next(chunks: AsyncIterator[T]) -> T:
-    return await anext(chunks)
+async def _next(chunks: Chunks) -> dict[str, Any] | None:
+    return await anext(chunks, None)
 
 
-async def _closing(chunks: AsyncIterator[Any]) -> None:
-    close = getattr(chunks, "aclose", None)
-    if close is not None:
-        await close()
+def _give_up(thread: LoopThread, chunks: Chunks) -> None:
+    if not thread.closed:
+        thread.run(chunks.aclose())

@@ -26,7 +26,10 @@ MEMBERS = st.sampled_from(["custom_id", "id", "method", "url", "body", "messages
 VALUES = st.sampled_from(["", "m", "POST", "/v1/chat/completions", "/chat/completions", True, {"model": "m"}]) | JSON
 
 
-@given(st.binary(max_size=400) | st.lists(st.sampled_from([b"{}", b'{"prompt":"x"}', b" ", b"\r", b"x" * 70])).map(b"\n".join))
+@given(
+    st.binary(max_size=400)
+    | st.lists(st.sampled_from([b"{}", b'{"prompt":"x"}', b" ", b"\r", b"x" * 70])).map(b"\n".join)
+)
 def test_every_line_of_any_bytes_is_told_once_in_order(data: bytes) -> None:
     lines = list(read(io.BytesIO(data), Defaults(), LIMIT))
     with TemporaryDirectory() as folder:

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import html
-import importlib
-import importlib.util
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 import msgspec
 
@@ -19,6 +17,8 @@ from ai_client.model.usage import Usage
 _NANO: Final = 1_000_000_000
 _PERCENTS: Final = range(1, 101)
 _MARKS: Final = (50, 95, 99)
+
+NO_PLOTS: Final = "No plots: matplotlib is not installed (pip install 'ai-client[report]')."
 
 
 class Steps(NamedTuple):
@@ -52,6 +52,11 @@ class Bars(NamedTuple):
     totals: Sequence[str]
 
 
+Plot = Steps | Curve | Bars
+Draw = Callable[[Path, Plot], None]
+"""Writes a plot as a PNG file."""
+
+
 class Alternative(msgspec.Struct, frozen=True):
     """What all answers would have cost, in dollars, had this one model given them, token for token."""
 
@@ -70,39 +75,26 @@ def alternatives(summary: Summary, prices: Mapping[str, Price]) -> list[Alternat
     return [Alternative(name, nano / _NANO) for nano, name in sorted(costs)]
 
 
-def write_report(folder: Path, summary: Summary, tally: Tally, prices: Mapping[str, Price]) -> str:
+def write_report(folder: Path, summary: Summary, tally: Tally, prices: Mapping[str, Price], draw: Draw | None) -> None:
     """Write `report.html`, `summary.json` and the plots into `folder`, which is made if need be.
 
-    `prices` are those of every model to compare with. Returns what the reader should know, empty when all is there:
-    without matplotlib the report has no plots. Raises OSError.
+    `prices` are those of every model to compare with. Without `draw` the report has no plots, and says so. Raises
+    OSError.
     """
     folder.mkdir(parents=True, exist_ok=True)
     compared = alternatives(summary, prices)
     told = msgspec.to_builtins(summary) | {"alternatives": msgspec.to_builtins(compared)}
     (folder / "summary.json").write_bytes(msgspec.json.format(msgspec.json.encode(told), indent=2) + b"\n")
-    plots = dict(_plots(summary, tally, compared))
-    draw = _drawer()
+    plots: dict[str, Plot] = {}
     if draw is not None:
+        plots.update(_plots(summary, tally, compared))
         for name, plot in plots.items():
             draw(folder / name, plot)
-    note = "" if draw is not None else "no plots: matplotlib is not installed (pip install 'ai-client[report]')"
-    page = "".join(_page(summary, compared, {} if draw is None else plots, note))
+    page = "".join(_page(summary, compared, plots, "" if draw is not None else NO_PLOTS))
     (folder / "report.html").write_text(page, "utf-8")
-    return note
 
 
-def _drawer() -> Callable[[Path, Steps | Curve | Bars], None] | None:
-    """How to draw, None without matplotlib: an extra, and half a second to import, so only whoever plots pays."""
-    if importlib.util.find_spec("matplotlib") is None:
-        return None
-    plots: Any = importlib.import_module("ai_client.batch.plots")
-    draw: Callable[[Path, Steps | Curve | Bars], None] = plots.draw
-    return draw
-
-
-def _plots(
-    summary: Summary, tally: Tally, compared: Sequence[Alternative]
-) -> Iterator[tuple[str, Steps | Curve | Bars]]:
+def _plots(summary: Summary, tally: Tally, compared: Sequence[Alternative]) -> Iterator[tuple[str, Plot]]:
     """The plots that there are figures for, by file name."""
     counts = tally.timeline.counts
     if counts:
@@ -142,9 +134,7 @@ img { max-width: 100%; height: auto; display: block; margin: 1rem 0 } .note { co
 """
 
 
-def _page(
-    summary: Summary, compared: Sequence[Alternative], plots: Mapping[str, Steps | Curve | Bars], note: str
-) -> Iterator[str]:
+def _page(summary: Summary, compared: Sequence[Alternative], plots: Mapping[str, Plot], note: str) -> Iterator[str]:
     yield '<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>Batch report</title>'
     yield f"<style>{_STYLE}</style></head>\n<body>\n<h1>Batch report</h1>\n"
     if summary.ending != "complete":
@@ -211,7 +201,7 @@ def _table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return f"<table>\n{head}{''.join(row('td', cells) for cells in rows)}</table>\n"
 
 
-def _pictures(plots: Mapping[str, Steps | Curve | Bars], *names: str) -> str:
+def _pictures(plots: Mapping[str, Plot], *names: str) -> str:
     return "".join(f'<img src="{name}" alt="{html.escape(plots[name].title)}">\n' for name in names if name in plots)
 
 

@@ -223,10 +223,10 @@ class Runner:
 
     def _put_off(self, seconds: float, error: AIClientError) -> None:
         """Have every worker wait: what one of them was told holds for the others, who would only hear it again."""
-        until_ns = self._around.clock.monotonic_ns() + int(seconds * 1e9)
-        if until_ns > self._hold_until_ns:
-            self._hold_until_ns = until_ns
+        now = self._around.clock.monotonic_ns()
+        if self._hold_until_ns <= now:  # those who hear it at the same time need not say it too
             self._around.waits(seconds, error)
+        self._hold_until_ns = max(self._hold_until_ns, now + int(seconds * 1e9))
 
     async def _hold(self) -> None:
         """Wait while the run is put off, and a little longer each, so that not all come back at one moment."""

@@ -59,7 +59,9 @@ class Failed(msgspec.Struct, frozen=True, gc=False):
 
 
 class Details(msgspec.Struct, frozen=True, gc=False):
-    """`ai_client` of an answer: what OpenAI's shape has no place for. `cost_usd` in dollars, `latency_ms` whole."""
+    """`ai_client` of an answer: what OpenAI's shape has no place for. `cost_usd` is in
+    dollars, `latency_ms` in milliseconds.
+    """
 
     line: int = 0
     model: str = ""
@@ -80,8 +82,8 @@ class _AnswerLine(msgspec.Struct, gc=False):
     id: str
     custom_id: str
     response: _Response
+    error: None
     ai_client: Details
-    error: None = None
 
 
 class _Error(msgspec.Struct, gc=False):
@@ -93,10 +95,10 @@ class _ErrorLine(msgspec.Struct, gc=False):
     id: str
     custom_id: str | None
     line: int
+    response: None
     error: _Error
     status: int | None
     retryable: bool
-    response: None = None
 
 
 class _FormerResponse(msgspec.Struct, gc=False):
@@ -133,18 +135,16 @@ class Store:
         self._lines = lines
         self._done = bytearray(lines // 8 + 1)
         self._errors_path = errors
-        self._output = LineFile(output)
+        self._output = _locked(output)
         try:
-            self._output.lock()
-            self._errors = LineFile(errors)
+            self._errors = _locked(errors)
         except InvalidRequestError:
             self._output.close()
             raise
 
-    @property
-    def answers(self) -> bool:
-        """Does the output hold anything?"""
-        return self._output.size > 0
+    def is_empty(self) -> bool:
+        """Does the output hold nothing?"""
+        return self._output.size == 0
 
     def clear(self) -> None:
         """Begin anew: throw away what both files hold."""
@@ -180,6 +180,7 @@ class Store:
                 answer.request_id,
                 msgspec.Raw(answer.body.replace(b"\n", b" ").replace(b"\r", b" ")),
             ),
+            None,
             Details(
                 answer.line,
                 answer.model,
@@ -198,6 +199,7 @@ class Store:
             self._job.request_id(failed.line),
             failed.custom_id,
             failed.line,
+            None,
             _Error(failed.code, failed.message),
             failed.status,
             failed.retryable,
@@ -271,7 +273,7 @@ class Store:
             os.fsync(file.fileno())
             rewritten.replace(self._errors_path)
         self._errors.close()
-        self._errors = LineFile(self._errors_path)
+        self._errors = _locked(self._errors_path)
         return kept
 
     def _former_error(self, number: int, text: bytes) -> tuple[int, bool]:
@@ -296,3 +298,13 @@ class Store:
         return InvalidRequestError(
             f"{file.path}, line {number}: {why}. Write to another file, or begin anew with --fresh"
         )
+
+
+def _locked(path: Path) -> LineFile:
+    file = LineFile(path)
+    try:
+        file.lock()
+    except InvalidRequestError:
+        file.close()
+        raise
+    return file

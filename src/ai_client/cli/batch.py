@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import importlib
+import importlib.util
 import random
 import signal
 import sys
@@ -17,7 +19,7 @@ import uvloop
 
 from ai_client.batch.job import Defaults, Ending, survey
 from ai_client.batch.reader import read
-from ai_client.batch.report import write_report
+from ai_client.batch.report import NO_PLOTS, Draw, write_report
 from ai_client.batch.runner import Runner, Settings, Surroundings
 from ai_client.batch.store import Store
 from ai_client.batch.tally import Setting, Summary, Tally, summarise
@@ -270,7 +272,7 @@ def _check_paths(*paths: Path) -> None:
 
 
 def _begin_anew(order: Order, store: Store) -> None:
-    if store.answers and not order.yes:
+    if not store.is_empty() and not order.yes:
         if not sys.stdin.isatty():
             raise InvalidRequestError(f"{order.output} holds answers, which --fresh throws away: say --yes as well")
         click.confirm(f"{order.output} holds answers. Throw them away?", abort=True, err=True)
@@ -295,8 +297,20 @@ def _tell(desk: Desk, summary: Summary, *, as_json: bool) -> None:
         offered = (model for provider in desk.config.providers.values() for model in provider.models)
         models = {*offered, *desk.config.model_costs}
         prices = {model: price for model in sorted(models) if (price := desk.prices.lookup(model)) is not None}
-        note = write_report(folder, summary, desk.tally, prices)
-        click.echo(f"report    {folder / 'report.html'}{f' ({note})' if note else ''}", err=True)
+        draw = _drawer()
+        write_report(folder, summary, desk.tally, prices, draw)
+        click.echo(f"report    {folder / 'report.html'}", err=True)
+        if draw is None:
+            click.echo(NO_PLOTS, err=True)
+
+
+def _drawer() -> Draw | None:
+    """How to draw; None without matplotlib. It takes half a second to import, so only who asks for a report pays."""
+    if importlib.util.find_spec("matplotlib") is None:
+        return None
+    plots: Any = importlib.import_module("ai_client.cli.batch_plots")
+    draw: Draw = plots.draw
+    return draw
 
 
 def _complain(text: str) -> None:

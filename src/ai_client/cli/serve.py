@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
-import sys
 
 import click
 import uvloop
@@ -33,11 +33,18 @@ def serve(options: Options, listen: tuple[str, ...]) -> None:
     def read() -> Loaded:
         return load(options.config_path, environ)
 
+    # a request makes no cycles, so looking for some every few hundred objects only costs; and what the start made stays
+    gc.set_threshold(20_000, 20, 50)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(_serve(Daemon(read, listen, environ)))
+        try:
+            runner.run(_serve(Daemon(read, listen, environ)))
+        except OSError as error:
+            raise click.ClickException(f"cannot listen: {error.strerror or error}") from None
 
 
 async def _serve(daemon: Daemon) -> None:
     await daemon.start()
-    print(f"ai-client serves on {', '.join(daemon.bound)}", file=sys.stderr, flush=True)
+    gc.collect()
+    gc.freeze()
+    click.echo(f"ai-client serves on {', '.join(daemon.bound)}", err=True)
     await daemon.wait()

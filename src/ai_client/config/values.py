@@ -223,14 +223,14 @@ def aliases() -> Kind[Mapping[str, str]]:
         pairs: dict[str, str] = {}
         for item in _items(text):
             alias, colon, target = (part.strip() for part in item.partition(":"))
-            if not colon or not _MODEL.fullmatch(alias) or not _MODEL.fullmatch(target) or alias in {"auto", *pairs}:
+            if not colon or not _MODEL.fullmatch(alias) or not _MODEL.fullmatch(target) or alias in {"auto", "default", *pairs}:
                 raise ValueError(text)
             pairs[alias] = target
         return MappingProxyType(pairs)
 
     return Kind(
         "list of aliases",
-        "`alias: model` pairs separated by commas, each alias once and none of them `auto`, or nothing",
+        "`alias: model` pairs separated by commas, each alias once and none of them `auto` or `default`, or nothing",
         parse,
         lambda pairs: ", ".join(f"{alias}: {target}" for alias, target in pairs.items()),
     )

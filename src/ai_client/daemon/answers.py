@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-
 import msgspec
 
 from ai_client.answers import JSON, cost_header, error_headers, error_json, told
@@ -43,6 +41,6 @@ async def send_stream(exchange: Exchange, reply: Reply, stream: Stream, record: 
         # the status has left; what remains is to say so, and not to end as if the answer were whole
         exchange.write(b"event: error\ndata: " + error_json(error) + b"\n\n")
         exchange.close_raw()
-    except asyncio.CancelledError:
+    except BaseException:
         await stream.aclose()
         raise

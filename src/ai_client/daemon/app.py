@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 
 from ai_client.config.snapshot import App
 from ai_client.daemon.answers import send_error
@@ -14,11 +14,11 @@ from ai_client.model.request import Endpoint
 from ai_client.service import Service
 from ai_client.transport.exchange import Exchange, Request
 
-_ENDPOINTS = {
+_ENDPOINTS: Mapping[str, Endpoint] = {
     f"/v1{endpoint}": endpoint
     for endpoint in (Endpoint.CHAT, Endpoint.COMPLETIONS, Endpoint.EMBEDDINGS, Endpoint.RESPONSES)
 }
-_READ_ONLY = {"/health/live", "/health/ready", "/metrics", "/v1/models"}
+_READ_ONLY = frozenset({"/health/live", "/health/ready", "/metrics", "/v1/models"})
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"})
 
 Render = Callable[[bytes | None], tuple[bytes, str]]

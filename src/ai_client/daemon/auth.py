@@ -44,5 +44,5 @@ class Gate:
             if found is not None:
                 return found
         raise AuthenticationError(
-            "this daemon wants to know who calls: send `Authorization: Bearer TOKEN` with the token of one of its [app]s"
+            "this daemon wants to know who calls: send `Authorization: Bearer TOKEN` with the token of one of its apps"
         )

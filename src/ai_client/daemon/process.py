@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import socket
 from collections.abc import Callable, MutableMapping
+from pathlib import Path
 
 from ai_client._version import __version__
 from ai_client.build import build, open_daemon
@@ -29,9 +31,7 @@ _NEEDS_RESTART = ("daemon", "logging", "monitoring", "caching", "costs")
 class Daemon:
     """`await start()`, then `await wait()`: returns when it was told to stop and everything is closed."""
 
-    def __init__(
-        self, load: Callable[[], Loaded], listen: tuple[str, ...], environ: MutableMapping[str, str]
-    ) -> None:
+    def __init__(self, load: Callable[[], Loaded], listen: tuple[str, ...], environ: MutableMapping[str, str]) -> None:
         """`load` reads the configuration, at the start and at each reload; `listen` overrides its addresses."""
         self._load = load
         self._listen = listen
@@ -40,22 +40,33 @@ class Daemon:
         self._tasks: list[asyncio.Task[None]] = []
         self._servers: list[Server] = []
         self._reloading = False
+        self._reload_again = False
         self.bound: list[str] = []
 
     async def start(self) -> None:
         """Listen and be ready. Raises `ConfigurationError`, or OSError when an address cannot be had."""
         loaded = self._load()
         config = self._config = loaded.config
-        addresses = [parse_address(text) for text in self._listen or config.daemon.listen]
+        inherited = listen_fds(self._environ, os.getpid())
+        wanted = [] if inherited else [parse_address(text) for text in self._listen or config.daemon.listen]
+        self._addresses = [*map(_address_of, inherited), *wanted]
         gate = Gate(config.apps)
-        check_exposure(addresses, tokens=gate.demands_tokens)
-        self._shared = shared = open_daemon(config)
-        for warning in loaded.warnings:
-            shared.journal.warning("configuration", message=warning)
-        render = _renderer(shared.metrics)
-        self._handler = Handler(build(config, shared), gate, render)
         try:
-            await self._listen_all(config, addresses)
+            check_exposure(self._addresses, tokens=gate.demands_tokens)
+            self._shared = shared = open_daemon(config)
+        except BaseException:
+            for sock in inherited:
+                sock.close()
+            raise
+        try:
+            for warning in loaded.warnings:
+                shared.journal.warning("configuration", message=warning)
+            self._handler = Handler(build(config, shared), gate, _renderer(shared.metrics))
+        except BaseException:
+            await shared.close()
+            raise
+        try:
+            await self._listen_all(config, inherited, wanted)
         except BaseException:
             await self._close(0)
             raise
@@ -77,12 +88,25 @@ class Daemon:
     async def reload(self) -> None:
         """Read the configuration again; a wrong one is refused whole, and the last good one stays."""
         if self._reloading:
+            self._reload_again = True  # what is being read may be older than what this is about
             return
         self._reloading = True
         self._notify(f"RELOADING=1\nMONOTONIC_USEC={self._shared.clock.monotonic_ns() // 1000}")
+        try:
+            await self._reload_once()
+            while self._reload_again:
+                self._reload_again = False
+                await self._reload_once()
+        finally:
+            self._reloading = False
+            self._notify("READY=1")
+
+    async def _reload_once(self) -> None:
         handler, journal = self._handler, self._shared.journal
         try:
             loaded = await asyncio.get_running_loop().run_in_executor(None, self._load)
+            gate = Gate(loaded.config.apps)
+            check_exposure(self._addresses, tokens=gate.demands_tokens)
             service = build(loaded.config, self._shared)
         except (AIClientError, OSError) as error:
             handler.state.reload_failed = str(error)
@@ -90,18 +114,15 @@ class Daemon:
             journal.error("reload_refused", message=str(error))
         else:
             former, handler.service = handler.service, service
-            handler.gate = Gate(loaded.config.apps)
+            handler.gate = gate
             handler.state.reload_failed = ""
             former.retire()
             self._count_reload(applied=True)
             late = [name for name in _NEEDS_RESTART if getattr(loaded.config, name) != getattr(self._config, name)]
             self._config = loaded.config
             journal.info("reloaded", warnings="; ".join(loaded.warnings), after_restart=", ".join(late))
-        finally:
-            self._reloading = False
-            self._notify("READY=1")
 
-    async def _listen_all(self, config: Config, addresses: list[Address]) -> None:
+    async def _listen_all(self, config: Config, inherited: list[socket.socket], wanted: list[Address]) -> None:
         daemon = config.daemon
         limits = ServerLimits(
             daemon.max_body_mb << 20,
@@ -114,12 +135,10 @@ class Daemon:
         )
         server = Server(self._handler, limits, on_crash=self._crashed)
         self._servers.append(server)
-        inherited = listen_fds(self._environ, os.getpid())
         for sock in inherited:
-            name = sock.getsockname()
             await server.adopt(sock)
-            self.bound.append(f"unix:{name}" if isinstance(name, str) else str(Address(name[0], name[1])))
-        for address in [] if inherited else addresses:
+            self.bound.append(str(_address_of(sock)))
+        for address in wanted:
             if address.path is not None:
                 await server.listen_unix(address.path)
                 self.bound.append(str(address))
@@ -184,6 +203,13 @@ class Daemon:
         self._handler.service.close()
         self._shared.journal.info("stopped", drained=all(finished))
         await self._shared.close()
+
+
+def _address_of(sock: socket.socket) -> Address:
+    name = sock.getsockname()
+    if isinstance(name, tuple):
+        return Address(name[0], name[1])
+    return Address(path=Path(os.fsdecode(name)))  # bytes where it is a name in Linux' abstract namespace
 
 
 def _renderer(metrics: MetricsSink | None) -> Render | None:

@@ -18,6 +18,10 @@ class Provider(Protocol):
     def name(self) -> str:
         """As the configuration calls it."""
 
+    @property
+    def open_connections(self) -> int:
+        """Connections now open to it."""
+
     async def send(self, attempt: Attempt) -> Reply:
         """One try, no retry. A streamed reply is returned once its first content is there.
 

@@ -34,7 +34,7 @@ class QueryComplexity(enum.Enum):
 
 # The text is in lower case. Every pattern is linear in it: no repetition stands within another, and none is unbounded
 # unless it never gives back (`*+`).
-_BRIEF: Final = re.compile(
+_SHORT_ANSWER: Final = re.compile(
     r"""\b(?:
         (?:one|1|a\ single)[ -]word
       | (?:yes|no)(?:\s?/\s?|\s{1,3}or\s{1,3})(?:yes|no)
@@ -76,7 +76,7 @@ def classify(text: str) -> QueryComplexity:
     if len(text) > _HEAD + _TAIL:
         text = f"{text[:_HEAD]}\n{text[-_TAIL:]}"
     text = text.lower()
-    if _BRIEF.search(text):
+    if _SHORT_ANSWER.search(text):
         return QueryComplexity.SIMPLE
     if _PROGRAMMING.search(text):
         return QueryComplexity.COMPLEX

@@ -61,10 +61,9 @@ BUILD = _gauge("build_info", "version python", "Always 1; the labels say what ru
 
 # Read from others, when somebody offers them: MetricsSink.watch().
 IN_FLIGHT = _gauge("in_flight", "", "Calls under way.")
-OPEN_STREAMS = _gauge("open_streams", "", "Streams under way.")
-POOL = _gauge("pool_connections", "provider state", "Upstream connections: idle, active.")
+POOL = _gauge("pool_connections", "provider", "Open connections to a provider, idle ones included.")
 WAITING = _gauge("queue_waiting", "provider", "Calls that wait for quota.")
-LIMITER = _gauge("limiter_level", "provider bucket", "Quota left now: requests, tokens, concurrency.")
+LIMITER = _gauge("limiter_level", "provider bucket", "Quota left now: requests, tokens.")
 CACHE_ENTRIES = _gauge("cache_entries", "", "Answers held by the cache.")
 CACHE_BYTES = _gauge("cache_bytes", "", "Size of the answers held by the cache.")
 TLS_OFF = _gauge("tls_verification_off", "", "1 while certificates are not checked.")
@@ -87,7 +86,6 @@ COUNTED = (
 )
 WATCHED = (
     IN_FLIGHT,
-    OPEN_STREAMS,
     POOL,
     WAITING,
     LIMITER,

@@ -73,8 +73,14 @@ def test_plain_lines_of_other_endpoints_are_sent_as_they_are(endpoint: Endpoint,
 
 @pytest.mark.parametrize(
     ("named", "custom_id"),
-    [({"id": "b"}, "b"), ({"id": 81}, "81"), ({"custom_id": "a", "id": "b"}, "a"), ({}, "line-000001"), ({"id": None}, "line-000001")],
-)  # fmt: skip
+    [
+        ({"id": "b"}, "b"),
+        ({"id": 81}, "81"),
+        ({"custom_id": "a", "id": "b"}, "a"),
+        ({}, "line-000001"),
+        ({"id": None}, "line-000001"),
+    ],
+)
 def test_a_line_has_a_name(named: dict[str, Any], custom_id: str) -> None:
     item = item_of({**named, "prompt": "x", "model": "m"})
     assert item.custom_id == custom_id

@@ -107,6 +107,7 @@ class Bench:
         self.clock = Hand()
         self.asker = Scripted(script, self.clock)
         self.settings = Settings(**{"concurrency": 4, **settings})
+        self.sleep: Callable[[float], Awaitable[None]] = self.clock.sleep
         self.waits: list[tuple[float, str]] = []
         self.watched = 0
         self.runner: Runner
@@ -124,7 +125,7 @@ class Bench:
         def waits(seconds: float, error: AIClientError) -> None:
             self.waits.append((seconds, error.message))
 
-        around = Surroundings(self.clock, random.Random(1), watch, waits, self.clock.sleep)
+        around = Surroundings(self.clock, random.Random(1), watch, waits, self.sleep)
         lines = lines or read(io.BytesIO(self.text), Defaults(), 1000)
         self.runner = Runner(self.asker, lines, store, self.tally, self.settings, around)
         try:
@@ -217,7 +218,9 @@ def test_an_answer_that_is_no_json_is_an_error_that_may_pass(tmp_path: Path, run
     assert again.answers() == ["0"]
 
 
-@pytest.mark.parametrize("error", [RateLimitedError("quota", retry_after=20.0), OverloadedError("busy", retry_after=20.0)])
+@pytest.mark.parametrize(
+    "error", [RateLimitedError("quota", retry_after=20.0), OverloadedError("busy", retry_after=20.0)]
+)
 def test_who_is_told_to_wait_makes_all_wait_and_asks_again(tmp_path: Path, run: Run, error: AIClientError) -> None:
     told = iter([True])
 
@@ -354,7 +357,7 @@ def test_a_stop_wakes_those_who_wait_for_quota(tmp_path: Path, run: Run) -> None
             waiting.set()
             await asyncio.Event().wait()
 
-        bench.clock.sleep = sleep  # type: ignore[method-assign]
+        bench.sleep = sleep
         running = asyncio.create_task(bench.run())
         await waiting.wait()
         bench.runner.stop()

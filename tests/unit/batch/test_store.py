@@ -80,7 +80,9 @@ def test_a_body_on_several_lines_becomes_one_line(tmp_path: Path) -> None:
 
 
 def test_an_error_says_which_line_and_why(tmp_path: Path) -> None:
-    write(tmp_path, Failed(3, None, "invalid_line", "line 3: broken"), Failed(5, "five", "overloaded", "busy", 503, True))
+    write(
+        tmp_path, Failed(3, None, "invalid_line", "line 3: broken"), Failed(5, "five", "overloaded", "busy", 503, True)
+    )
     first, second = objects(tmp_path / "err.jsonl")
     assert first == {
         "id": JOB.request_id(3),
@@ -174,11 +176,13 @@ def test_a_torn_last_line_is_cut_off(tmp_path: Path, name: str) -> None:
         (b"my only copy\n", r"line 1: is no (answer|error) of a batch"),
         (b"\xff\xfe\n", r"line 1: is no (answer|error) of a batch"),
         (b'{"id":"batch_req_1_2_3","response":{"body":{}}}\n', "line 1: belongs to another input"),
-        (JOB.request_id(21).join(('{"id":"', '","response":{"body":{}}}\n')).encode(), "a line that the input does not have"),
-        (JOB.request_id(0).join(('{"id":"', '","response":{"body":{}}}\n')).encode(), "a line that the input does not have"),
+        (b'{"id":"%s","response":{"body":{}}}\n' % JOB.request_id(21).encode(), "a line that the input does not have"),
+        (b'{"id":"%s","response":{"body":{}}}\n' % JOB.request_id(0).encode(), "a line that the input does not have"),
     ],
 )  # fmt: skip
-def test_a_file_that_is_not_ours_is_refused_and_left_alone(tmp_path: Path, name: str, content: bytes, said: str) -> None:
+def test_a_file_that_is_not_ours_is_refused_and_left_alone(
+    tmp_path: Path, name: str, content: bytes, said: str
+) -> None:
     (tmp_path / name).write_bytes(content)
     with pytest.raises(InvalidRequestError, match=said):
         resumed(tmp_path)
@@ -189,7 +193,7 @@ def test_a_file_that_is_not_ours_is_refused_and_left_alone(tmp_path: Path, name:
 def test_answers_to_other_options_are_refused(tmp_path: Path) -> None:
     write(tmp_path, ANSWER)
     other = open_store(tmp_path, Survey(LINES, 100, "a" * 64).fingerprint(Defaults(model="m")))
-    with pytest.raises(InvalidRequestError, match="other options.*--fresh"):
+    with pytest.raises(InvalidRequestError, match=r"other options.*--fresh"):
         other.resume(lambda _answer: None, retry_errors=False)
     other.close()
 
@@ -197,9 +201,9 @@ def test_answers_to_other_options_are_refused(tmp_path: Path) -> None:
 def test_a_store_can_be_begun_anew(tmp_path: Path) -> None:
     write(tmp_path, ANSWER, FAILURES[1])
     store = open_store(tmp_path)
-    assert store.answers
+    assert not store.is_empty()
     store.clear()
-    assert not store.answers
+    assert store.is_empty()
     store.close()
     assert resumed(tmp_path) == ([], 0, set())
 
@@ -211,6 +215,13 @@ def test_two_runs_cannot_share_an_output(tmp_path: Path) -> None:
     store.sync()
     store.close()
     open_store(tmp_path).close()
+
+
+def test_two_runs_cannot_share_an_errors_file(tmp_path: Path) -> None:
+    store = open_store(tmp_path)
+    with pytest.raises(InvalidRequestError, match=r"err\.jsonl is being written by another run"):
+        Store(tmp_path / "other.jsonl", tmp_path / "err.jsonl", JOB, LINES)
+    store.close()
 
 
 def test_errors_that_have_no_place_let_the_output_go(tmp_path: Path) -> None:

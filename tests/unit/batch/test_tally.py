@@ -32,7 +32,14 @@ def test_a_summary_adds_up() -> None:
         tally.answer(answer(line, cache="hit" if line == 2 else "coalesced" if line == 3 else "miss"), line * SECOND)
     tally.blank, tally.failed = 2, 1
     found = summary_of(tally)
-    assert (found.lines, found.answered, found.resumed, found.failed, found.blank, found.remaining) == (10, 4, 1, 1, 2, 3)
+    assert (found.lines, found.answered, found.resumed, found.failed, found.blank, found.remaining) == (
+        10,
+        4,
+        1,
+        1,
+        2,
+        3,
+    )
     assert tally.done == 7
     assert found.cache_hits == 2
     assert found.requests_per_second == 1.5  # three in two seconds; the earlier run's answer is no merit of this one
@@ -56,7 +63,12 @@ def test_a_model_without_a_price_has_no_known_cost() -> None:
 
 def test_a_run_without_an_answer_has_a_summary() -> None:
     found = summary_of(Tally(3), Ending.INTERRUPTED, seconds=0)
-    assert (found.ending, found.remaining, found.requests_per_second, found.latency_ms.p99) == ("interrupted", 3, 0.0, 0.0)
+    assert (found.ending, found.remaining, found.requests_per_second, found.latency_ms.p99) == (
+        "interrupted",
+        3,
+        0.0,
+        0.0,
+    )
 
 
 def test_a_timeline_counts_by_slices() -> None:

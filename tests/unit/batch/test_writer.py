@@ -17,7 +17,7 @@ from ai_client.errors import InvalidRequestError
 
 @contextmanager
 def files_at_most(size: int) -> Iterator[None]:
-    """No file of this process may grow beyond `size` bytes meanwhile: a disk that is full, for a process without root."""
+    """No file of this process may grow beyond `size` bytes meanwhile: a full disk that needs no root."""
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
     try:

@@ -21,10 +21,10 @@ def test_a_token_for_each_four_characters_and_three_around() -> None:
 
 def test_all_text_of_a_prompt_counts_for_its_prefix() -> None:
     messages = [
-        {"role": "system", "content": "Be brief."},
+        {"role": "system", "content": "Be kind."},
         {"role": "user", "content": [{"type": "text", "text": "One"}, {"type": "text", "text": "two"}]},
     ]
-    assert prompt_text(encoded(model="m", messages=messages)).split("\x1e") == ["", "Be brief.", "One", "two"]
+    assert prompt_text(encoded(model="m", messages=messages)).split("\x1e") == ["", "Be kind.", "One", "two"]
     assert prompt_text(encoded(instructions="I", input="hi")).split("\x1e") == ["I", "hi"]
     assert prompt_text(encoded(prompt=[[1, 2], "a"])).split("\x1e") == ["", "1", "2", "a"]
 

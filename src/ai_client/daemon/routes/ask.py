@@ -5,17 +5,26 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from typing import TypeVar
+from urllib.parse import unquote
 
 from ai_client.config.snapshot import App
 from ai_client.daemon.answers import send_error, send_stream, send_whole
 from ai_client.errors import AIClientError, InvalidRequestError
+from ai_client.model.call import Headers
 from ai_client.model.request import Endpoint
-from ai_client.providers.openai.wire import forwarded
+from ai_client.providers.openai.wire import FORWARDED_REQUEST_HEADERS
 from ai_client.service import Ask, Service
 from ai_client.transport.exchange import Exchange, Request
 
 _REQUEST_ID = re.compile(rb"[!-~]{1,128}")
-_ESCAPED_DOT = re.compile(r"%2e", re.IGNORECASE)
+_READ = FORWARDED_REQUEST_HEADERS | {
+    b"x-request-id",
+    b"x-priority",
+    b"x-ai-client-timeout",
+    b"x-ai-client-tag",
+    b"cache-control",
+}
+"""The headers that mean something here; the rest, most of them, is passed over with one look."""
 _N = TypeVar("_N", int, float)
 
 
@@ -45,8 +54,14 @@ def _read(request: Request, endpoint: Endpoint, path: str) -> Ask:
     timeout: float | None = None
     fresh = False
     tag = ""
-    for name, value in request.headers:
-        if name == b"x-request-id":
+    headers: Headers = []
+    for pair in request.headers:
+        name, value = pair
+        if name not in _READ:
+            continue
+        if name in FORWARDED_REQUEST_HEADERS:
+            headers.append(pair)
+        elif name == b"x-request-id":
             if _REQUEST_ID.fullmatch(value):
                 request_id = value.decode("latin-1")
         elif name == b"x-priority":
@@ -59,7 +74,6 @@ def _read(request: Request, endpoint: Endpoint, path: str) -> Ask:
             fresh = b"no-cache" in value or b"no-store" in value
     if endpoint is Endpoint.OTHER:
         path = _safe(path) + (f"?{request.query}" if request.query else "")
-    headers = forwarded(request.headers)
     return Ask(endpoint, request.body, path, request.method, headers, request_id, priority, timeout, fresh, tag)
 
 
@@ -72,7 +86,11 @@ def _number(name: bytes, value: bytes, kind: Callable[[bytes], _N]) -> _N:
 
 
 def _safe(path: str) -> str:
-    """A path that stays below the provider's base URL."""
-    if any(segment in (".", "..") for segment in _ESCAPED_DOT.sub(".", path).split("/")) or "\\" in path:
+    """A path that stays below the provider's base URL, however the provider may read it.
+
+    Some servers unescape before they resolve dots, take a backslash for a slash, or leave out what follows a semicolon.
+    """
+    plain = unquote(path, "latin-1")
+    if "\\" in plain or any(segment.partition(";")[0] in (".", "..") for segment in plain.split("/")):
         raise InvalidRequestError("the path climbs out of /v1: write it without . and ..")
     return path

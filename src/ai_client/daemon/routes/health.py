@@ -30,8 +30,8 @@ def ready(service: Service, state: State, exchange: Exchange) -> None:
         "version": __version__,
         "in_flight": service.in_flight,
         "providers": {
-            name: {"base_url": provider.base_url, "key": provider.api_key is not None, "verify_ssl": provider.verify_ssl}
-            for name, provider in config.providers.items()
+            name: {"base_url": each.base_url, "key": each.api_key is not None, "verify_ssl": each.verify_ssl}
+            for name, each in config.providers.items()
         },
         "reload_failed": state.reload_failed or None,
     }

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from urllib.parse import unquote
+
 from ai_client.config.snapshot import App
 from ai_client.daemon.answers import send_json
 from ai_client.errors import NotFoundError
@@ -16,9 +18,7 @@ def _object(name: str, owner: str) -> dict[str, object]:
 def _visible(service: Service, app: App) -> list[tuple[str, str]]:
     owners = {target.model: target.provider for target in service.table.models()}
     return [
-        (name, owners.get(name, "ai-client"))
-        for name in service.table.known()
-        if not app.models or name in app.models
+        (name, owners.get(name, "ai-client")) for name in service.table.known() if not app.models or name in app.models
     ]
 
 
@@ -29,7 +29,8 @@ def list_models(service: Service, app: App, exchange: Exchange) -> None:
 
 
 def show_model(service: Service, app: App, exchange: Exchange, name: str) -> None:
-    """One model. Raises `NotFoundError`."""
+    """One model; a slash in its name may come escaped or not. Raises `NotFoundError`."""
+    name = unquote(name)
     for known, owner in _visible(service, app):
         if known == name:
             send_json(exchange, _object(known, owner))

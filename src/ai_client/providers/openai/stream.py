@@ -93,10 +93,10 @@ class EventStream:
     def _take(self, piece: bytes) -> bytes:
         """One piece from the provider: what of it the caller gets. Raises when the stream breaks off or lies."""
         judge = self._judge
-        if not piece:
+        events = self._parser.feed(piece) if piece else self._parser.finish()
+        if not piece and not events:
             left = " in the middle of an event" if self._parser.pending else ""
             raise BrokenReplyError(f"{self._where} ended its stream{left} without saying that it was complete")
-        events = self._parser.feed(piece)
         hidden = False
         for event in events:
             if event.kind == "silent":

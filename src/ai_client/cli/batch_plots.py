@@ -1,4 +1,4 @@
-"""The plots of a report, by matplotlib: the extra `report`. Nothing else imports this room."""
+"""The plots of a report, by matplotlib: the extra `report`. Loaded only when there is something to draw."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Final
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from ai_client.batch.report import Bars, Curve, Steps
+from ai_client.batch.report import Bars, Curve, Plot, Steps
 
 _WIDTH: Final = 8.0
 _HEIGHT: Final = 3.4
@@ -21,7 +21,7 @@ _FAINT: Final = "#d9dee3"
 _COLOURS: Final = ("#2563a8", "#e08a1e", "#3a9d6e", "#8a5bb5")
 
 
-def draw(path: Path, plot: Steps | Curve | Bars) -> None:
+def draw(path: Path, plot: Plot) -> None:
     """Write a plot as a PNG file. Raises OSError when it cannot be written."""
     height = _AROUND_BARS + _BAR_HEIGHT * len(plot.names) if isinstance(plot, Bars) else _HEIGHT
     figure = Figure(figsize=(_WIDTH, height), dpi=_DPI, layout="constrained")

@@ -1,0 +1,91 @@
+"""Who answers a command's calls: the daemon that was named, else the node's own if it answers, else this process."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+import click
+import msgspec
+
+from ai_client.cli.options import Options
+from ai_client.cli.probe import get_local
+from ai_client.client import AsyncAIClient
+from ai_client.clock import Clock, SystemClock
+from ai_client.config.snapshot import Config
+from ai_client.errors import ConfigurationError, InvalidRequestError, UpstreamError
+
+_PATIENCE_S: Final = 1.0
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+class Route(msgspec.Struct, frozen=True):
+    """Where calls shall go: `local` names a daemon, `direct` forbids any, neither looks for the node's own."""
+
+    local: str | None = None
+    direct: bool = False
+    token_file: Path | None = None
+
+    def check(self) -> None:
+        """Raises `click.UsageError` when it contradicts itself."""
+        if self.local is not None and self.direct:
+            raise click.UsageError("--local and --direct exclude one another")
+
+
+def route_options(command: Command) -> Command:
+    """Give a command `--local`, `--direct` and `--token-file`, which arrive as the arguments of a `Route`."""
+    for option in (
+        click.option(
+            "--token-file",
+            type=click.Path(path_type=Path),
+            metavar="FILE",
+            help="Holds the token that the daemon asks for.",
+        ),
+        click.option(
+            "--direct", is_flag=True, help="Go through no daemon.  [default: through the node's, if it answers]"
+        ),
+        click.option("--local", metavar="ADDRESS", help="Go through the daemon at HOST:PORT or unix:PATH."),
+    ):
+        command = option(command)
+    return command
+
+
+async def reach(route: Route, config: Config, options: Options) -> tuple[AsyncAIClient, str]:
+    """A client, and in words where its calls go.
+
+    Raises `InvalidRequestError` for a token file that cannot be read, `ConfigurationError`.
+    """
+    address = route.local
+    if address is None and not route.direct:
+        address = await find_daemon(config.daemon.listen, SystemClock())
+    if address is not None:
+        return AsyncAIClient.local(address, token=read_token(route.token_file)), f"the daemon at {address}"
+    return AsyncAIClient(config=options.config_path), f"this process, to {config.api.base_url}"
+
+
+async def find_daemon(listen: Sequence[str], clock: Clock) -> str | None:
+    """The first of these addresses at which a daemon answers; a Unix socket goes first."""
+    for address in sorted(listen, key=lambda one: not one.startswith("unix:")):
+        if await _lives(address, clock):
+            return address
+    return None
+
+
+def read_token(path: Path | None) -> str | None:
+    """The token in a file. Raises `InvalidRequestError` when it cannot be read."""
+    if path is None:
+        return None
+    try:
+        return path.read_text("utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise InvalidRequestError(f"--token-file {path} cannot be read: {error}") from None
+
+
+async def _lives(address: str, clock: Clock) -> bool:
+    """Does a daemon answer there? A dead socket or a foreign server is no error here."""
+    try:
+        return (await get_local(address, "/health/live", clock, patience=_PATIENCE_S)).status == 200
+    except (UpstreamError, ConfigurationError):
+        return False
