@@ -1,6 +1,9 @@
 # `make` lists the targets. Everything is installed into .venv, from requirements/dev.txt, by hash.
 
-PYTHON ?= python3
+# The distribution's own Python where it will do: it is what servers run, and it is built with optimisations that one built
+# by hand or by a version manager often lacks. Otherwise the first on the PATH.
+FIT := import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))
+PYTHON ?= $(shell for python in /usr/bin/python3 python3; do $$python -c '$(FIT)' 2>/dev/null && { echo $$python; exit; }; done; echo python3)
 JOBS ?= 2
 VENV := .venv
 SDK_VENV := .venv-sdk

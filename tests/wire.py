@@ -1,4 +1,4 @@
-"""Both ends of a connection under a test's control: a client that sends bytes, and a provider that says what it likes."""
+"""Both ends of a connection in a test's hand: a client that sends bytes, and a provider that says what it likes."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ PATIENT = Timeouts(20.0, 20.0, 20.0)
 
 async def until(condition: Callable[[], object]) -> None:
     """Let the loop turn until `condition` holds; the test's own patience bounds it."""
-    while not condition():
+    while not condition():  # noqa: ASYNC110  there is nobody who would set an event
         await asyncio.sleep(0)
 
 
@@ -163,7 +163,7 @@ class Upstream:
         self.port = 0
 
     async def __aenter__(self) -> Self:
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0, ssl=self._tls, limit=1 << 24)
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0, ssl=self._tls)
         self.port = self._server.sockets[0].getsockname()[1]
         return self
 

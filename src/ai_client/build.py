@@ -178,6 +178,8 @@ def build(config: Config, shared: Shared) -> Service:
         app_limits=shared.app_limiters,
         cache=_cache_settings(config, shared),
     )
+    if config.fleet.backend != "memory":
+        shared.journal.warning("fleet_not_shared", message="[fleet] backend = redis: this version keeps limits for each node")
     for unserved in table.unserved:
         shared.journal.warning("model_not_served", message=unserved)
     service = Service(config, shared.clock, build_pipeline(parts), table, providers, shared.make_id)

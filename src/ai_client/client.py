@@ -117,10 +117,10 @@ class AsyncAIClient:
 
     async def embeddings(
         self,
-        input: str | Sequence[str],
+        input: str | Sequence[str],  # noqa: A002  OpenAI's name
         model: str,
         priority: int = 5,
-        **params: Any,  # noqa: A002  OpenAI's name
+        **params: Any,
     ) -> dict[str, Any]:
         """Embed one text or several. Returns OpenAI's list object as a dict: `["data"][i]["embedding"]`."""
         texts = input if isinstance(input, str) else list(input)

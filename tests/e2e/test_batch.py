@@ -24,6 +24,10 @@ from ai_client.transport.server import Exchange, Request, Server
 from tests.running import Run
 
 PROGRAM = "from ai_client.cli.main import main; main()"
+NO_MATPLOTLIB = (
+    "import importlib.util as found; real = found.find_spec; "
+    "found.find_spec = lambda name: None if name == 'matplotlib' else real(name); " + PROGRAM
+)
 FULL_DISK = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (400_000, resource.RLIM_INFINITY)); " + PROGRAM
 
 
@@ -338,7 +342,7 @@ def test_what_failed_for_a_while_is_asked_again_and_what_was_refused_is_not(tmp_
 
 def test_who_is_told_to_wait_waits_and_says_so(tmp_path: Path, run: Run) -> None:
     async def scene() -> None:
-        async with place(tmp_path, faults=("status:429@every=4",)) as here:
+        async with place(tmp_path, faults=("status:429@every=4,retry-after=0.05",)) as here:
             here.prompts(6)
             code, _, err = await here.batch("--direct", "--concurrency", "1")
             assert code == 0, err
@@ -453,6 +457,12 @@ def test_a_report_is_left_where_it_was_asked_for(tmp_path: Path, run: Run) -> No
             told = json.loads((tmp_path / "report" / "summary.json").read_bytes())
             assert told["answered"] == 3
             assert {each["model"] for each in told["alternatives"]} >= {"gpt-4.1", "deepseek-v3.2"}
+
+            assert (tmp_path / "report" / "cost.png").stat().st_size > 0
+
+            code, _, err = await here.batch("--direct", "--report", "plain", program=NO_MATPLOTLIB)
+            assert (code, "pip install 'ai-client[report]'" in err) == (0, True), err
+            assert {path.name for path in (tmp_path / "plain").iterdir()} == {"report.html", "summary.json"}
 
             (tmp_path / "file").touch()
             code, _, err = await here.batch("--direct", "--report", "file")

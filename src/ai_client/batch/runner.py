@@ -134,6 +134,8 @@ class Runner:
             await asyncio.gather(*self._workers, stopped, return_exceptions=True)
             if self._syncing is not None:
                 await asyncio.gather(self._syncing, return_exceptions=True)
+        if self._ending is None and self._tally.done < self._tally.lines:
+            self._end(Ending.UNREADABLE, "the input became shorter while it was read")
         return self._ending or Ending.COMPLETE
 
     async def _stopped(self) -> None:

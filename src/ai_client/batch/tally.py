@@ -143,7 +143,7 @@ class Summary(msgspec.Struct, frozen=True):
     models: dict[str, ModelSummary]
 
 
-class Setting(msgspec.Struct, frozen=True):
+class Whereabouts(msgspec.Struct, frozen=True):
     """What stands in a summary though nobody counted it: the two files, and where the calls went."""
 
     output: str
@@ -152,7 +152,7 @@ class Setting(msgspec.Struct, frozen=True):
 
 
 def summarise(
-    tally: Tally, setting: Setting, ending: Ending, reason: str, duration_ns: int, price: Callable[[str], Price | None]
+    tally: Tally, where: Whereabouts, ending: Ending, reason: str, duration_ns: int, price: Callable[[str], Price | None]
 ) -> Summary:
     """The summary of a run; `price(model)` is None for a model whose price nobody knows."""
     models = {
@@ -170,9 +170,9 @@ def summarise(
     return Summary(
         ending.value,
         reason,
-        setting.output,
-        setting.errors,
-        setting.through,
+        where.output,
+        where.errors,
+        where.through,
         tally.lines,
         tally.blank,
         tally.answered,

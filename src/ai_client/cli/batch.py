@@ -10,6 +10,7 @@ import signal
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any, Final
 
@@ -22,7 +23,7 @@ from ai_client.batch.reader import read
 from ai_client.batch.report import NO_PLOTS, Draw, write_report
 from ai_client.batch.runner import Runner, Settings, Surroundings
 from ai_client.batch.store import Store
-from ai_client.batch.tally import Setting, Summary, Tally, summarise
+from ai_client.batch.tally import Summary, Tally, Whereabouts, summarise
 from ai_client.cli.batch_view import View, advice, summary_text, view
 from ai_client.cli.options import Options, config_option, json_option, load_config
 from ai_client.client import AsyncAIClient
@@ -186,7 +187,8 @@ async def _run(desk: Desk, options: Options) -> tuple[Summary, int]:
     try:
         with order.input.open("rb") as file:
             around = Surroundings(clock, random.Random(), desk.view.watch, waits)
-            runner = Runner(client, read(file, order.defaults, limit), desk.store, tally, settings, around)
+            lines = islice(read(file, order.defaults, limit), tally.lines)  # it may be growing
+            runner = Runner(client, lines, desk.store, tally, settings, around)
 
             def stop(number: int) -> None:
                 signals.append(number)
@@ -199,8 +201,8 @@ async def _run(desk: Desk, options: Options) -> tuple[Summary, int]:
             ending = await runner.run()
     finally:
         await client.aclose()
-    setting = Setting(str(order.output), str(order.errors_path), through)
-    summary = summarise(tally, setting, ending, runner.reason, runner.elapsed_ns, desk.prices.lookup)
+    where = Whereabouts(str(order.output), str(order.errors_path), through)
+    summary = summarise(tally, where, ending, runner.reason, runner.elapsed_ns, desk.prices.lookup)
     return summary, _exit_code(summary, signals)
 
 

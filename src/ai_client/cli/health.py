@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import enum
 import os
-import sys
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
@@ -99,8 +98,6 @@ def health(ctx: click.Context, options: Options, timeout: float, *, as_json: boo
         width = max(len(finding.check) for finding in findings)
         for finding in findings:
             click.echo(f"{finding.check:<{width}}  {_WORDS[finding.status]:<8}  {finding.detail}")
-    if worst and ctx.parent is None:
-        sys.exit(int(worst))
     ctx.exit(int(worst))
 
 

@@ -50,9 +50,11 @@ class Bucket:
         if self._level > self._capacity:
             self._level = self._capacity
 
-    def drain_ns(self, units: int) -> int:
-        """Nanoseconds in which `units` grow back: how long they keep everybody behind them waiting."""
-        return -(-units * self._period // self._rate)
+    def wait_behind_ns(self, units: int, ahead: int, now_ns: int) -> int:
+        """Nanoseconds until `units` may be taken by one whom takers of `ahead` units go before."""
+        self.wait_ns(0, now_ns)
+        need = min(units * self._period, self._capacity) + ahead * self._period
+        return max(0, -(-(need - self._level) // self._rate))
 
     def available(self, now_ns: int) -> int:
         """Whole units there now; negative when in debt."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import msgspec
@@ -37,17 +37,19 @@ def parse(endpoint: Endpoint, body: bytes) -> Fields:
         raise InvalidRequestError("the request has no body: send a JSON object")
     try:
         return _PARSERS[endpoint](body)
+    except RecursionError:
+        raise InvalidRequestError("the request body is nested too deeply: no answer needs so many levels") from None
     except msgspec.ValidationError as error:
         reason, param = _split(str(error))
         raise InvalidRequestError(f"the request body is wrong: {reason}", param=param) from None
     except msgspec.DecodeError as error:
         raise InvalidRequestError(f"the request body is not valid JSON: {error}") from None
     except UnicodeDecodeError as error:
-        raise InvalidRequestError(f"the request body is not valid UTF-8: byte {error.start} of a string") from None
+        raise InvalidRequestError(f"the request body is not valid UTF-8: see byte {error.start}") from None
 
 
 def _parse_chat(body: bytes) -> Fields:
-    chat = _chat.decode(body)
+    chat = _chat.decode(_text(body))
     if not chat.messages:
         raise InvalidRequestError("messages is empty: send at least one message", param="messages")
     chars = 0
@@ -64,7 +66,7 @@ def _parse_chat(body: bytes) -> Fields:
         chat.model,
         chat.stream or False,
         chars,
-        _positive(chat.max_completion_tokens or chat.max_tokens, "max_tokens"),
+        _positive(chat.max_completion_tokens, "max_completion_tokens") or _positive(chat.max_tokens, "max_tokens"),
         text,
         chat.stream_options is not None and chat.stream_options.include_usage,
         _positive(chat.n, "n") or 1,
@@ -72,7 +74,7 @@ def _parse_chat(body: bytes) -> Fields:
 
 
 def _parse_completion(body: bytes) -> Fields:
-    fields = _completion.decode(body)
+    fields = _completion.decode(_text(body))
     if not fields.prompt:
         raise InvalidRequestError("prompt is empty: send at least one", param="prompt")
     chars, text = _measure(fields.prompt)
@@ -88,7 +90,7 @@ def _parse_completion(body: bytes) -> Fields:
 
 
 def _parse_embedding(body: bytes) -> Fields:
-    fields = _embedding.decode(body)
+    fields = _embedding.decode(_text(body))
     if not fields.input:
         raise InvalidRequestError("input is empty: send at least one text", param="input")
     chars, text = _measure(fields.input)
@@ -96,7 +98,7 @@ def _parse_embedding(body: bytes) -> Fields:
 
 
 def _parse_response(body: bytes) -> Fields:
-    fields = _response.decode(body)
+    fields = _response.decode(_text(body))
     chars, text = _measure(fields.input)
     chars += len(fields.instructions or "")
     return Fields(
@@ -107,17 +109,24 @@ def _parse_response(body: bytes) -> Fields:
 def _parse_other(body: bytes) -> Fields:
     if body[:1] not in b"{ \t\r\n":  # a file, a form: the provider's business
         return Fields("")
-    fields = _other.decode(body)
-    return Fields(fields.model, fields.stream or False, len(body), 0, "")
+    fields = _other.decode(_text(body))
+    return Fields(fields.model or "", fields.stream or False, len(body), 0, "")
 
 
-_PARSERS: dict[Endpoint, Callable[[bytes], Fields]] = {
+_PARSERS: Mapping[Endpoint, Callable[[bytes], Fields]] = {
     Endpoint.CHAT: _parse_chat,
     Endpoint.COMPLETIONS: _parse_completion,
     Endpoint.EMBEDDINGS: _parse_embedding,
     Endpoint.RESPONSES: _parse_response,
     Endpoint.OTHER: _parse_other,
 }
+
+
+def _text(body: bytes) -> bytes:
+    """The body, once it is known to be text: of what nobody reads, the decoders look at no character."""
+    if not body.isascii():
+        body.decode()
+    return body
 
 
 def _measure(value: Any) -> tuple[int, str]:

@@ -83,7 +83,7 @@ class ResponseFields(msgspec.Struct, gc=False):
 class OtherFields(msgspec.Struct, gc=False):
     """Any other JSON body: whatever it says of its model and stream."""
 
-    model: str = ""
+    model: str | None = ""
     stream: bool | None = None
 
 

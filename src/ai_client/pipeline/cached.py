@@ -11,7 +11,7 @@ from ai_client.cache.base import CacheBackend, Entry
 from ai_client.cache.key import cache_key
 from ai_client.cache.policy import CachePolicy
 from ai_client.clock import Clock
-from ai_client.errors import AIClientError
+from ai_client.errors import AIClientError, DeadlineExceededError
 from ai_client.model.call import Call
 from ai_client.model.record import Record
 from ai_client.model.reply import Reply, Stream, StreamEnd
@@ -64,14 +64,23 @@ class Cached:
             flight = None if call.fields.stream else self._flights.get(key)
             if flight is None:
                 break
-            # shielded: one who stops waiting must not stop the others
-            entry = await asyncio.shield(flight)
+            entry = await self._wait_for(flight, call)
             if entry is not None:
                 return _replay(entry, call.record, "coalesced")
         call.record.cache = "miss"
         if call.fields.stream:
             return self._recorded(key, await self._inner(call), call.record)
         return await self._lead(key, call)
+
+    async def _wait_for(self, flight: asyncio.Future[Entry | None], call: Call) -> Entry | None:
+        """What another call is asking already; None when that one was given up. The leader's deadline is its own."""
+        left = (call.deadline_ns - self._clock.monotonic_ns()) / 1e9
+        try:
+            async with asyncio.timeout(left):
+                # shielded: one who stops waiting must not stop the others
+                return await asyncio.shield(flight)
+        except TimeoutError:
+            raise DeadlineExceededError("the call's time was up before an equal call had its answer") from None
 
     async def _lead(self, key: bytes, call: Call) -> Reply:
         flight: asyncio.Future[Entry | None] = asyncio.get_running_loop().create_future()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from ai_client.clock import Clock
+from ai_client.errors import RequestError, UpstreamError
 from ai_client.limits.base import Limiter, Reservation
 from ai_client.model.call import Attempt, Call
 from ai_client.model.reply import Reply, StreamEnd
@@ -33,6 +34,7 @@ class Limited:
         call = attempt.call
         tokens = estimate_tokens(call)
         held: list[Reservation] = []
+        sent = False
         try:
             app = self._apps.get(call.app)
             if app is not None:
@@ -40,10 +42,14 @@ class Limited:
             provider = self._providers.get(attempt.target.provider)
             if provider is not None:
                 held.append(provider.try_reserve(tokens, call.priority) or await self._queued(provider, tokens, call))
+            sent = True
             reply = await self._inner(attempt)
-        except BaseException:
-            # what was reserved for tokens stays spent: nobody knows what a broken attempt cost the provider
+        except BaseException as error:
+            # what was reserved for tokens stays spent where nobody knows what a broken attempt cost the provider
+            spared = not sent or _cost_nothing(error)
             for reservation in held:
+                if spared:
+                    reservation.settle(0)
                 reservation.release()
             raise
         if reply.stream is None:
@@ -64,6 +70,11 @@ def estimate_tokens(call: Call) -> int:
     """Tokens to set aside for a call before anybody has counted them."""
     fields = call.fields
     return fields.input_chars // _CHARS_PER_TOKEN + (fields.max_output or _USUAL_OUTPUT) * fields.choices
+
+
+def _cost_nothing(error: BaseException) -> bool:
+    """Refused before it was answered, or never sent."""
+    return isinstance(error, RequestError) or (isinstance(error, UpstreamError) and not error.sent)
 
 
 def _stream_ended(held: list[Reservation], end: StreamEnd) -> None:

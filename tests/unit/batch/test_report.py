@@ -6,11 +6,10 @@ import html.parser
 import json
 from pathlib import Path
 
-
 from ai_client.batch.job import Ending
 from ai_client.batch.report import NO_PLOTS, Plot, alternatives, write_report
 from ai_client.batch.store import Answered
-from ai_client.batch.tally import Setting, Summary, Tally, summarise
+from ai_client.batch.tally import Summary, Tally, Whereabouts, summarise
 from ai_client.cost.prices import Price
 from ai_client.model.usage import Usage
 
@@ -32,7 +31,7 @@ def tally_of(*models: str) -> Tally:
 
 
 def summary_of(tally: Tally, ending: Ending = Ending.COMPLETE) -> Summary:
-    return summarise(tally, Setting("out.jsonl", "err.jsonl", "here"), ending, "", NANO, PRICES.get)
+    return summarise(tally, Whereabouts("out.jsonl", "err.jsonl", "here"), ending, "", NANO, PRICES.get)
 
 
 class Page(html.parser.HTMLParser):

@@ -238,6 +238,21 @@ def test_who_is_told_to_wait_makes_all_wait_and_asks_again(tmp_path: Path, run: 
     assert all(20.0 <= seconds <= 21.0 for seconds in bench.clock.slept[:1])
 
 
+def test_what_several_are_told_at_once_is_said_once(tmp_path: Path, run: Run) -> None:
+    told = iter([5.0, 20.0, 10.0])
+
+    async def at_first(text: str) -> Reply:
+        await asyncio.sleep(0)
+        if (seconds := next(told, None)) is not None:
+            raise RateLimitedError("quota", retry_after=seconds)
+        return await answers(text)
+
+    bench = Bench(tmp_path, at_first, concurrency=3)
+    assert run(bench.run()) is Ending.COMPLETE
+    assert bench.waits == [(5.0, "quota")]
+    assert bench.clock.ns >= 1020 * SECOND  # all waited for the longest
+
+
 def test_without_a_hint_the_waits_grow(tmp_path: Path, run: Run) -> None:
     left = iter(range(4))
 
@@ -480,6 +495,12 @@ def test_an_input_that_breaks_off_stops_the_run(tmp_path: Path, run: Run) -> Non
     assert run(bench.run(breaks_off())) is Ending.UNREADABLE
     assert "Input/output error" in bench.runner.reason
     assert len(bench.answers()) == 6
+
+
+def test_an_input_that_becomes_shorter_is_not_taken_for_done(tmp_path: Path, run: Run) -> None:
+    bench = Bench(tmp_path, answers)
+    assert run(bench.run(read(io.BytesIO(bench.text[:100]), Defaults(), 1000))) is Ending.UNREADABLE
+    assert "became shorter" in bench.runner.reason
 
 
 def test_the_disk_confirms_now_and_then(tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:

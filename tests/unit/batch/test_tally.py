@@ -7,7 +7,7 @@ import pytest
 
 from ai_client.batch.job import Ending
 from ai_client.batch.store import Answered
-from ai_client.batch.tally import Setting, Summary, Tally, Timeline, summarise
+from ai_client.batch.tally import Summary, Tally, Timeline, Whereabouts, summarise
 from ai_client.cost.prices import Price
 from ai_client.model.usage import Usage
 
@@ -22,7 +22,7 @@ def answer(line: int, *, model: str = "m", cost: int = 500, cache: str = "", lat
 
 
 def summary_of(tally: Tally, ending: Ending = Ending.COMPLETE, seconds: int = 2) -> Summary:
-    return summarise(tally, Setting("out", "err", "here"), ending, "", seconds * SECOND, PRICES.get)
+    return summarise(tally, Whereabouts("out", "err", "here"), ending, "", seconds * SECOND, PRICES.get)
 
 
 def test_a_summary_adds_up() -> None:

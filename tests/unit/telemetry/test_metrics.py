@@ -127,12 +127,12 @@ def test_reloads_and_build(sink: MetricsSink) -> None:
 def test_what_others_keep_is_read_at_each_scrape(sink: MetricsSink) -> None:
     calls = [0]
     sink.watch(catalogue.IN_FLIGHT, lambda: calls[0])
-    sink.watch(catalogue.POOL, lambda: {("a", "idle"): 3, ("a", "active"): 4})
+    sink.watch(catalogue.POOL, lambda: {("a",): 4, ("b",): 3})
     sink.watch(catalogue.LINES_DROPPED, lambda: {("calls",): 7})
     calls[0] = 5
     scraped = Scraped(sink)
     assert scraped.get("in_flight") == 5
-    assert scraped.get("pool_connections", provider="a", state="active") == 4
+    assert scraped.get("pool_connections", provider="a") == 4
     assert scraped.get("log_lines_dropped_total", log="calls") == 7
     assert not scraped.labels("tls_verification_off")
 

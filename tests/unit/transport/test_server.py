@@ -186,25 +186,28 @@ def test_a_socket_that_somebody_else_opened(on_each: Run, tmp_path: Path, family
 
 def test_connections_beyond_the_limit_are_turned_away(on_each: Run) -> None:
     async def scene() -> None:
-        async with Serving(echo, ServerLimits(max_connections=2)) as serving:
-            async with dial(serving.address) as first, dial(serving.address) as second:
-                for client in (first, second):
-                    client.send(get())
-                    await client.answer()
-                async with dial(serving.address) as third:
-                    third.send(get())
-                    answer = await third.answer()
-                    assert answer.status == 503
-                    assert msgspec.json.decode(answer.body)["error"]["code"] == "overloaded"
-                    assert b"raise max_connections" in answer.body
-                    assert await third.ended() == b""
-                first.send(get())
-                assert (await first.answer()).status == 200
-                await second.close()
-                await until(lambda: len(serving.server.connections) == 1)
-                async with dial(serving.address) as fourth:
-                    fourth.send(get())
-                    assert (await fourth.answer()).status == 200
+        async with (
+            Serving(echo, ServerLimits(max_connections=2)) as serving,
+            dial(serving.address) as first,
+            dial(serving.address) as second,
+        ):
+            for client in (first, second):
+                client.send(get())
+                await client.answer()
+            async with dial(serving.address) as third:
+                third.send(get())
+                answer = await third.answer()
+                assert answer.status == 503
+                assert msgspec.json.decode(answer.body)["error"]["code"] == "overloaded"
+                assert b"raise max_connections" in answer.body
+                assert await third.ended() == b""
+            first.send(get())
+            assert (await first.answer()).status == 200
+            await second.close()
+            await until(lambda: len(serving.server.connections) == 1)
+            async with dial(serving.address) as fourth:
+                fourth.send(get())
+                assert (await fourth.answer()).status == 200
 
     on_each(scene())
 

@@ -62,7 +62,7 @@ class MemoryLimiter:
         self._clock = clock
         self._running = 0
         self._queue: list[_Waiter] = []
-        self._queued_tokens = 0
+        self._queued: dict[int, tuple[int, int]] = {}  # by priority: waiters, and their tokens
         self._waiting = 0
         self._order = count()
         self._timer: asyncio.TimerHandle | None = None
@@ -133,8 +133,7 @@ class MemoryLimiter:
         loop = asyncio.get_running_loop()
         waiter = _Waiter(priority, next(self._order), tokens, loop.create_future())
         heapq.heappush(self._queue, waiter)
-        self._waiting += 1
-        self._queued_tokens += tokens
+        self._count(waiter, 1)
         self._advance()
         left = (deadline_ns - self._clock.monotonic_ns()) / 1e9
         late = loop.call_later(max(left, 0.0), _give_up, waiter.future)
@@ -143,6 +142,8 @@ class MemoryLimiter:
         except asyncio.CancelledError:
             if waiter.future.done() and not waiter.future.cancelled() and waiter.future.exception() is None:
                 # admitted in the same turn in which the caller left: hand it all back
+                if self._requests is not None:
+                    self._requests.take(-1)
                 self.correct(-tokens)
                 self.leave()
             else:
@@ -150,7 +151,8 @@ class MemoryLimiter:
             raise
         except TimeoutError:
             self._withdraw(waiter)
-            raise self._refusal(tokens, "the wait for quota outlasted the call's deadline or max_wait") from None
+            why = "the wait for quota outlasted the call's deadline or max_wait"
+            raise self._refusal(tokens, priority, why) from None
         finally:
             late.cancel()
         return MemoryReservation(self, tokens)
@@ -210,8 +212,7 @@ class MemoryLimiter:
             if wait:
                 return
             heapq.heappop(self._queue)
-            self._waiting -= 1
-            self._queued_tokens -= head.tokens
+            self._count(head, -1)
             self._admit(head.tokens)
             head.future.set_result(None)
 
@@ -221,36 +222,38 @@ class MemoryLimiter:
 
     def _withdraw(self, waiter: _Waiter) -> None:
         """The waiter's future is done; it leaves the heap when it comes to its top."""
-        self._waiting -= 1
-        self._queued_tokens -= waiter.tokens
+        self._count(waiter, -1)
         self._advance()
+
+    def _count(self, waiter: _Waiter, step: int) -> None:
+        """One waiter more, or one less."""
+        self._waiting += step
+        waiters, tokens = self._queued.get(waiter.priority, (0, 0))
+        self._queued[waiter.priority] = (waiters + step, tokens + step * waiter.tokens)
 
     # ---- refusing
 
     def _check_patience(self, tokens: int, priority: int, deadline_ns: int) -> None:
         settings = self._settings
         if self._waiting >= settings.max_queue:
-            raise self._refusal(tokens, f"{self._waiting} calls already wait for quota (max_queue)")
-        expected = self._expected_wait_ns(tokens)
-        now = self._clock.monotonic_ns()
-        # whoever goes ahead of the queue cannot be told to wait for it
-        if self._goes_first(priority):
-            expected = max(self._wait_ns(tokens, now), 0)
-        if expected > deadline_ns - now:
-            raise self._refusal(tokens, f"the wait for quota would be {expected / 1e9:.1f} s")
+            raise self._refusal(tokens, priority, f"{self._waiting} calls already wait for quota (max_queue)")
+        expected = self._expected_wait_ns(tokens, priority)
+        if expected > deadline_ns - self._clock.monotonic_ns():
+            raise self._refusal(tokens, priority, f"the wait for quota would be {expected / 1e9:.1f} s")
 
-    def _expected_wait_ns(self, tokens: int) -> int:
-        """When a request of `tokens` at the queue's end may go, as far as the buckets tell."""
+    def _expected_wait_ns(self, tokens: int, priority: int) -> int:
+        """When a request that arrives now may go, as far as the buckets tell: after those of its priority or above."""
         now = self._clock.monotonic_ns()
+        ahead = [line for queued, line in self._queued.items() if queued >= priority]
         wait = 0
         if self._requests is not None:
-            wait = self._requests.wait_ns(1, now) + self._requests.drain_ns(self._waiting)
+            wait = self._requests.wait_behind_ns(1, sum(waiters for waiters, _ in ahead), now)
         if self._tokens is not None:
-            wait = max(wait, self._tokens.wait_ns(tokens, now) + self._tokens.drain_ns(self._queued_tokens))
+            wait = max(wait, self._tokens.wait_behind_ns(tokens, sum(reserved for _, reserved in ahead), now))
         return wait
 
-    def _refusal(self, tokens: int, why: str) -> RateLimitedError:
-        seconds = max(self._expected_wait_ns(tokens) / 1e9, 0.001)
+    def _refusal(self, tokens: int, priority: int, why: str) -> RateLimitedError:
+        seconds = max(self._expected_wait_ns(tokens, priority) / 1e9, 0.001)
         return RateLimitedError(
             f"the quota of {self._name} is short: {why}; try again in {seconds:.1f} s, or raise its limits",
             retry_after=seconds,

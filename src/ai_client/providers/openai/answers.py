@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import msgspec
 
 from ai_client.errors import BrokenReplyError
@@ -98,7 +100,7 @@ class ResponseEvent(msgspec.Struct, gc=False):
     """One event of a streamed response."""
 
     type: str = ""
-    delta: str | msgspec.Raw | None = None
+    delta: Any = None
     response: ResponseBody | None = None
     error: ErrorFields | None = None
     message: str | None = None
@@ -119,7 +121,7 @@ def read_answer(body: bytes, where: str) -> tuple[str, Usage]:
     """The model that answered and what it spent. Raises `BrokenReplyError` when the body is not a JSON object."""
     try:
         answer = _answer.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         what = "an empty body" if not body.strip() else f"a body that is not the JSON it should be ({error})"
         raise BrokenReplyError(f"{where} answered with {what}") from None
     return answer.model or "", answer.usage.usage() if answer.usage is not None else NO_USAGE

@@ -58,7 +58,7 @@ class ChunkJudge:
             return True
         try:
             chunk = _chunk.decode(data)
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise BrokenReplyError(f"the stream carried a chunk that is not the JSON it should be: {error}") from None
         if chunk.error is not None:
             self.error = chunk.error
@@ -103,7 +103,7 @@ class ResponseJudge:
             return True
         try:
             event = _event.decode(data)
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise BrokenReplyError(f"the stream carried an event that is not the JSON it should be: {error}") from None
         kind = event.type
         if kind.endswith(".delta"):

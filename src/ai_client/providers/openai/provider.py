@@ -20,7 +20,7 @@ from ai_client.providers.openai.wire import Wire
 from ai_client.transport.connection import Incoming, Timeouts
 from ai_client.transport.http import HOP_BY_HOP, find_header
 from ai_client.transport.pool import Pool
-from ai_client.routing.retry import parse_retry_after
+from ai_client.transport.retry_after import parse_retry_after
 
 _MAX_ERROR_BODY = 1024 * 1024
 _MAX_WHOLE_BODY = 256 * 1024 * 1024

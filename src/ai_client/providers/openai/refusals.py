@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import msgspec
 
 from ai_client.errors import (
@@ -22,7 +24,7 @@ _body = msgspec.json.Decoder(ErrorBody)
 
 _CONTEXT_CODES = frozenset({"context_length_exceeded", "string_above_max_length", "context_window_exceeded"})
 _POLICY_CODES = frozenset({"content_filter", "content_policy_violation", "responsible_ai_policy_violation"})
-_BY_STATUS: dict[int, type[AIClientError]] = {
+_BY_STATUS: Mapping[int, type[AIClientError]] = {
     400: InvalidRequestError,
     401: AuthenticationError,
     403: PermissionDeniedError,
@@ -34,9 +36,11 @@ _BY_STATUS: dict[int, type[AIClientError]] = {
 
 def refusal(where: str, status: int, body: bytes, retry_after: float | None, key: str) -> AIClientError:
     """The error that `status` and `body` mean. `key` is blotted out should the provider have repeated it."""
+    if key:
+        body = body.replace(key.encode("latin-1"), b"***")
     said = _read(body)
     message = said.message or (body[:300].decode("utf-8", "replace").strip() if body else "no reason given")
-    if key:
+    if key:  # once more: the body may have spelled it with escapes
         message = message.replace(key, "***")
     code = str(said.code) if said.code is not None else ""
     text = f"{where} answered {status}: {message}"
@@ -59,7 +63,7 @@ def refusal(where: str, status: int, body: bytes, retry_after: float | None, key
 def _read(body: bytes) -> ErrorFields:
     try:
         parsed = _body.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return ErrorFields()
     if isinstance(parsed.error, ErrorFields):
         return parsed.error

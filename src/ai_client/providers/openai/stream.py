@@ -88,7 +88,7 @@ class EventStream:
         """Give the stream up."""
         if not self._ended:
             self._incoming.close()
-            self._end(None, cancelled=not self._judge.done)
+            self._end(None, cancelled=bool(self._ready) or not self._judge.done)
 
     def _take(self, piece: bytes) -> bytes:
         """One piece from the provider: what of it the caller gets. Raises when the stream breaks off or lies."""
@@ -99,6 +99,10 @@ class EventStream:
             raise BrokenReplyError(f"{self._where} ended its stream{left} without saying that it was complete")
         hidden = False
         for event in events:
+            if judge.done:  # what follows the end is not of the answer, in this piece as little as in a later one
+                hidden = True
+                event.raw = b""
+                continue
             if event.kind == "silent":
                 continue
             if not judge.read(event.data):

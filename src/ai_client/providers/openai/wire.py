@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import msgspec
 
-from ai_client.errors import AuthenticationError
+from ai_client.errors import AuthenticationError, InvalidRequestError
 from ai_client.model.call import Attempt, Call, Headers
 from ai_client.model.request import Endpoint
+from ai_client.transport.http import Header
 from ai_client.transport.pool import Origin
 
 _OBJECT = msgspec.json.Decoder(dict[str, msgspec.Raw])
@@ -35,11 +36,13 @@ class Wire:
         call = attempt.call
         head = self._heads.get(call.endpoint)
         if head is None:
+            if any(not "!" <= character <= "~" for character in call.method + call.path):
+                raise InvalidRequestError(f"the path {call.path!r} has characters that a request line cannot carry")
             head = self._head(call.method, call.path)
         body = self.body(attempt)
-        lines = [b"%b: %b\r\n" % pair for pair in call.headers if pair[0] != b"content-type"]
+        lines = [b"%b: %b\r\n" % _one_line(pair) for pair in call.headers if pair[0] != b"content-type"]
         if call.endpoint is Endpoint.OTHER:
-            lines += [b"content-type: %b\r\n" % value for name, value in call.headers if name == b"content-type"]
+            lines += [b"%b: %b\r\n" % _one_line(pair) for pair in call.headers if pair[0] == b"content-type"]
         return b"%b%bcontent-length: %d\r\n\r\n%b" % (head, b"".join(lines), len(body), body)
 
     def body(self, attempt: Attempt) -> bytes:
@@ -71,6 +74,14 @@ class Wire:
 
     def _head(self, method: str, path: str) -> bytes:
         return f"{method} {self._prefix}{path} HTTP/1.1\r\n".encode("latin-1") + self._common
+
+
+def _one_line(pair: Header) -> Header:
+    """A header that stays one: whoever builds it from other people's text must not be able to send a second."""
+    for text in pair:
+        if b"\n" in text or b"\r" in text or b"\0" in text:
+            raise InvalidRequestError(f"the header {pair[0].decode('latin-1')!r} has a line end in it")
+    return pair
 
 
 def _is_object(raw: msgspec.Raw | None) -> bool:

@@ -1,0 +1,210 @@
+"""Streams through the daemon: events byte for byte, and the truth about how they end."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import httpx
+import msgspec
+import pytest
+
+from ai_client.transport.sse import DONE, EventParser
+from tests.gateway import ASK, HELLO, error_of, gateway, recording
+from tests.running import Run
+from tests.wire import RawClient, dial, post, until
+
+STREAM: Any = {"model": "gpt-4.1", "messages": HELLO, "max_tokens": 30, "stream": True}
+SSE = (b"content-type", b"text/event-stream; charset=utf-8")
+
+
+def chunk(text: str = "", **more: Any) -> bytes:
+    """One event of a chat stream, spaced as no encoder of ours would."""
+    choice = {"index": 0, "delta": {"content": text} if text else {}, **more}
+    return f"data:  {json.dumps({'id': 'x', 'model': 'gpt-4.1', 'choices': [choice]}, indent=None)}\r\n\r\n".encode()
+
+
+WHOLE = [b": hello\n\n", chunk("\u00e9a"), chunk("b"), chunk(finish_reason="stop"), b"data: [DONE]\n\n"]
+
+
+def data_of(body: bytes) -> list[bytes]:
+    """The data of every event."""
+    return [event.data for event in EventParser().feed(body) if event.data]
+
+
+async def chunks_of(raw: RawClient) -> bytes:
+    """The rest of a chunked body, whether it ends as it should or not."""
+    body = b""
+    try:
+        while piece := await raw.chunk():
+            body += piece
+    except (EOFError, ValueError):
+        return body + b"<cut>"
+    return body
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("/chat/completions", STREAM),
+        ("/completions", {"model": "gpt-4.1", "prompt": "a", "max_tokens": 30, "stream": True}),
+        ("/responses", {"model": "gpt-4.1", "input": "a", "max_output_tokens": 30, "stream": True}),
+    ],
+)
+def test_what_streams_at_the_provider_streams_here(run: Run, tmp_path: Path, path: str, body: Any) -> None:
+    async def scene() -> None:
+        async with gateway(tmp_path) as (simulator, client):
+            async with client.stream("POST", f"/v1{path}", json=body) as answer:
+                assert answer.headers["content-type"].startswith("text/event-stream")
+                assert answer.headers["x-ai-client-target"] == "holysheep/gpt-4.1"
+                got = await answer.aread()
+            direct = await client.post(simulator.url + path, json=body)
+            if path == "/responses":
+                assert msgspec.json.decode(data_of(got)[-1])["type"] == "response.completed"
+            else:
+                assert data_of(got)[-1] == DONE
+                # the usage that we asked for, and the caller did not, is not shown to it
+                assert not any(b'"usage":{' in data for data in data_of(got))
+            assert len(data_of(got)) == len(data_of(direct.content))
+
+    run(scene())
+
+
+def test_a_caller_that_asks_for_usage_gets_it(run: Run, tmp_path: Path) -> None:
+    async def scene() -> None:
+        async with gateway(tmp_path) as (_, client):
+            body = {**STREAM, "stream_options": {"include_usage": True}}
+            events = data_of((await client.post("/v1/chat/completions", json=body)).content)
+            assert json.loads(events[-2])["usage"]["completion_tokens"] == 30
+
+    run(scene())
+
+
+def test_events_travel_byte_for_byte(run: Run, tmp_path: Path) -> None:
+    async def scene() -> None:
+        async with recording(tmp_path) as (upstream, client):
+            upstream.headers, upstream.pieces = [SSE], WHOLE
+            answer = await client.post("/v1/chat/completions", json=STREAM)
+            assert answer.content == b"".join(WHOLE)
+            assert answer.headers["content-type"] == SSE[1].decode()
+
+    run(scene())
+
+
+def test_a_cached_stream_is_replayed_byte_for_byte(run: Run, tmp_path: Path) -> None:
+    async def scene() -> None:
+        sections = {"caching": {"enabled": "true", "persistent": "no"}}
+        async with recording(tmp_path, sections) as (upstream, client):
+            upstream.headers, upstream.pieces = [SSE], WHOLE
+            first = await client.post("/v1/chat/completions", json=STREAM)
+            second = await client.post("/v1/chat/completions", json=STREAM)
+            assert (first.headers["x-ai-client-cache"], second.headers["x-ai-client-cache"]) == ("miss", "hit")
+            assert second.content == first.content == b"".join(WHOLE)
+            assert len(upstream.requests) == 1
+
+    run(scene())
+
+
+@pytest.mark.parametrize("fault", ["cut:reset", "cut:fin", "cut:close", "no-done", "no-finish", "bad-json", "sse-error"])
+def test_a_stream_that_breaks_says_so_and_does_not_end_cleanly(run: Run, tmp_path: Path, fault: str) -> None:
+    async def scene() -> None:
+        async with gateway(tmp_path, f"{fault}@after=4", token_ms=1, latency_ms=0) as (_, client):
+            async with dial((client.base_url.host, client.base_url.port or 0)) as raw:
+                raw.send(post("/v1/chat/completions", json.dumps(STREAM).encode()))
+                assert (await raw.head()).status == 200
+                body = await chunks_of(raw)
+            assert body.endswith(b"<cut>"), body[-300:]
+            kept, _, error = body.removesuffix(b"<cut>").rpartition(b"event: error\ndata: ")
+            assert len(data_of(kept)) >= 3
+            assert DONE not in data_of(kept)
+            said = json.loads(error)["error"]
+            assert said["type"] == "upstream_error"
+            assert said["message"]
+
+    run(scene())
+
+
+def test_a_stream_that_breaks_before_its_first_content_is_tried_elsewhere(run: Run, tmp_path: Path) -> None:
+    async def scene() -> None:
+        sections = {"models": {"fallback": "deepseek-v3.2"}}
+        async with gateway(tmp_path, "cut:reset@after=1,model=gpt-4.1", sections=sections) as (_, client):
+            answer = await client.post("/v1/chat/completions", json=STREAM)
+            assert answer.status_code == 200
+            assert data_of(answer.content)[-1] == DONE
+            assert answer.headers["x-ai-client-target"] == "holysheep/deepseek-v3.2"
+
+    run(scene())
+
+
+def test_a_whole_answer_to_a_request_for_a_stream_is_an_error(run: Run, tmp_path: Path) -> None:
+    async def scene() -> None:
+        async with recording(tmp_path) as (_, client):
+            answer = await client.post("/v1/chat/completions", json=STREAM)
+            assert answer.status_code == 502
+            assert "request for a stream with a whole answer" in error_of(answer)["message"]
+
+    run(scene())
+
+
+def test_an_error_before_the_stream_is_a_plain_error(run: Run, tmp_path: Path) -> None:
+    async def scene() -> None:
+        async with gateway(tmp_path, "status:429@retry-after=7") as (_, client):
+            answer = await client.post("/v1/chat/completions", json=STREAM)
+            assert answer.status_code == 429
+            assert answer.headers["retry-after"] == "7"
+            assert answer.json()["error"]["code"] == "rate_limit_exceeded"
+
+    run(scene())
+
+
+def test_a_client_that_leaves_ends_the_stream_at_the_provider(run: Run, tmp_path: Path) -> None:
+    async def scene() -> None:
+        async with recording(tmp_path) as (upstream, client):
+            upstream.headers, upstream.pieces, upstream.hold = [SSE], WHOLE[:2], True
+            async with client.stream("POST", "/v1/chat/completions", json=STREAM) as answer:
+                async for piece in answer.aiter_bytes():
+                    assert piece == b"".join(WHOLE[:2])
+                    break
+                assert (await client.get("/health/ready")).json()["in_flight"] == 1
+            await until(lambda: upstream.left)
+            while (await client.get("/health/ready")).json()["in_flight"]:
+                pass
+            text = (await client.get("/metrics")).text
+            assert 'status="499"' in text
+
+    run(scene())
+
+
+def test_many_streams_at_once_do_not_mix(run: Run, tmp_path: Path) -> None:
+    async def scene() -> None:
+        async with gateway(tmp_path, token_ms=1, latency_ms=1) as (simulator, client):
+
+            async def one(number: int) -> tuple[str, str]:
+                body = {**STREAM, "messages": [{"role": "user", "content": f"Number {number}"}]}
+                got = await client.post("/v1/chat/completions", json=body)
+                direct = await client.post(simulator.url + "/chat/completions", json=body)
+                return text_of(got), text_of(direct)
+
+            import_pairs = [await one(number) for number in range(3)]
+            assert all(left and left[:20] == right[:20] for left, right in import_pairs)
+
+    run(scene())
+
+
+def test_a_passed_through_file_streams(run: Run, tmp_path: Path) -> None:
+    async def scene() -> None:
+        async with recording(tmp_path) as (upstream, client):
+            upstream.headers = [(b"content-type", b"audio/mpeg")]
+            upstream.pieces = [b"ID3\x00" * 1_000, b"\xff\xfb" * 100_000, b"end"]
+            answer = await client.post("/v1/audio/speech", json={"model": "gpt-4.1", "input": "a"})
+            assert answer.headers["content-type"] == "audio/mpeg"
+            assert answer.content == b"".join(upstream.pieces)
+
+    run(scene())
+
+
+def text_of(answer: httpx.Response) -> str:
+    """The text of a chat stream."""
+    chunks = [json.loads(data) for data in data_of(answer.content) if data != DONE]
+    return "".join(chunk["choices"][0]["delta"].get("content") or "" for chunk in chunks if chunk["choices"])
