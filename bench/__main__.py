@@ -90,7 +90,8 @@ def _measure(lab: Lab, parts: list[str]) -> Findings:
 def main() -> int:
     """Measures, prints, writes; the exit code."""
     options = _options()
-    signal.signal(signal.SIGTERM, _interrupt)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _interrupt)
     for name in [name for name in os.environ if name.startswith("AI_CLIENT_") or name == "HOLYSHEEP_API_KEY"]:
         del os.environ[name]  # the figures are those of the bench's configuration, not of this user's
     allow_many_files()

@@ -63,9 +63,9 @@ class Lab:
             raise SkippedError("wrk is not installed (apt-get install wrk)")
         return self.wrk
 
-    def mock(self) -> Contestant:
+    def mock(self, *, core: int = LOAD_CORE) -> Contestant:
         """The upstream that answers at once: nginx."""
-        return nginx.start_mock(self.processes, self.need_nginx())
+        return nginx.start_mock(self.processes, self.need_nginx(), core=core)
 
     def upstream(self, delay: float) -> Contestant:
         """The bench's own upstream: answers after `delay` seconds, streams 20 tokens a second."""

@@ -47,14 +47,14 @@ def _script(headers: Mapping[str, str]) -> str:
     return _SCRIPT.format(body=_quoted(workload.request_body().decode()), headers=lines)
 
 
-def run(binary: str, folder: Path, contestant: Contestant, seconds: float) -> Load:
-    """Loads `contestant` for `seconds`. Raises RuntimeError when wrk does not report."""
+def run(binary: str, folder: Path, contestant: Contestant, seconds: float, *, core: int = LOAD_CORE) -> Load:
+    """Loads `contestant` for `seconds`, from `core`. Raises RuntimeError when wrk does not report."""
     script = folder / "chat.lua"
     script.write_text(_script(contestant.headers))
     argv = [binary, "-t", "1", "-c", str(CONNECTIONS), "-d", f"{max(1, round(seconds))}s", "--timeout", "30s"]
     argv += ["-s", str(script), f"http://127.0.0.1:{contestant.port}{workload.PATH}"]
     before = contestant.cpu_seconds()
-    report = subprocess.run(pinned(LOAD_CORE, argv), capture_output=True, text=True, check=False)
+    report = subprocess.run(pinned(core, argv), capture_output=True, text=True, check=False)
     used = contestant.cpu_seconds() - before
     found = re.search(r"^BENCH (\d+) (\d+) (\d+) (\d+) (\d+)$", report.stdout, re.MULTILINE)
     if found is None:

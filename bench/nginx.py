@@ -8,6 +8,8 @@ from bench import workload
 from bench.contestant import JSON_HEADERS, Contestant
 from bench.processes import LOAD_CORE, PROXY_CORE, Process, Processes, free_port, wait_until_answers
 
+FLOOR = "nginx proxy_pass"
+
 _MAIN = """
 daemon off;
 {user}
@@ -68,11 +70,11 @@ def _start(processes: Processes, binary: str, name: str, http: str, core: int) -
     return processes.start(name, argv, core=core)
 
 
-def start_mock(processes: Processes, binary: str) -> Contestant:
+def start_mock(processes: Processes, binary: str, *, core: int = LOAD_CORE) -> Contestant:
     """An upstream that answers every request at once with the bench's completion."""
     port = free_port()
     http = _MOCK.format(port=port, reply=workload.reply_body().decode())
-    process = _start(processes, binary, "nginx-mock", http, LOAD_CORE)
+    process = _start(processes, binary, f"nginx-mock-{core}", http, core)
     wait_until_answers(process, port, JSON_HEADERS)
     return Contestant("direct", port)
 
@@ -83,4 +85,4 @@ def start_proxy(processes: Processes, binary: str, name: str, target: int, *, st
     more = "proxy_buffering off; proxy_read_timeout 600s;" if streams else ""
     process = _start(processes, binary, name, _PROXY.format(port=port, target=target, more=more), PROXY_CORE)
     wait_until_answers(process, port, JSON_HEADERS)
-    return Contestant("nginx proxy_pass", port, process)
+    return Contestant(FLOOR, port, process)

@@ -25,6 +25,7 @@ from tests.wire import until
 
 KEY = "hs_canary_5f1c"
 """The provider's key in every test: it must turn up nowhere but at the provider."""
+COMMAND = str(Path(sys.executable).with_name("ai-client"))
 MODELS = "gpt-4.1, claude-sonnet-4.5, gemini-2.5-flash, deepseek-v3.2, text-embedding-3-small"
 HELLO: Any = [{"role": "user", "content": "Say hello."}]
 ASK: Any = {"model": "gpt-4.1", "messages": HELLO, "max_tokens": 8}
@@ -117,7 +118,7 @@ async def child(
     """A daemon in a child process that is ready; it is ended, and must end well, unless the test ended it."""
     arguments = [part for address in listen or ("127.0.0.1:0",) for part in ("--listen", address)]
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "ai_client", "serve", "--config", str(config), *arguments),
+        *(COMMAND, "serve", "--config", str(config), *arguments),
         env={**os.environ, **(environ or {})},
         stderr=asyncio.subprocess.PIPE,
         pass_fds=pass_fds,

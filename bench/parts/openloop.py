@@ -18,6 +18,7 @@ from bench.statistics import Spread, spread
 
 RATE, CONNECTIONS, DELAY = 1200, 1000, 0.040
 _PART = f"open loop, {RATE:,} requests/s, {CONNECTIONS:,} connections, upstream {DELAY * 1e3:.0f} ms"
+_WARM = 1.0
 _NOISE_MS = 0.1
 """What two runs against the same thing differ by on a quiet machine: nginx is not credited with adding less."""
 
@@ -38,8 +39,9 @@ def openloop(lab: Lab) -> Findings:
     for each in contestants:
         cpu[each.name] += each.cpu_seconds()
     findings = Findings(_rows(found, daemon, floor), _details(found, contestants), {"openloop": _raw(found)})
-    spent = ", ".join(f"{each.name} {cpu[each.name]:.1f} s" for each in contestants[1:])
-    findings.details.append(Detail(_PART, "CPU over all rounds", spent))
+    requests = rounds * RATE * (seconds + _WARM)
+    spent = ", ".join(f"{each.name} {cpu[each.name] / requests * 1e6:.0f} us" for each in contestants[1:])
+    findings.details.append(Detail(_PART, "CPU per request at this rate", spent))
     findings.details.append(Detail(_PART, "others on this machine", f"{neighbours.cores():.2f} cores"))
     lab.stop(floor, daemon)
     return findings
@@ -47,7 +49,7 @@ def openloop(lab: Lab) -> Findings:
 
 def _run(contestant: Contestant, seconds: float) -> Latencies:
     argv = [sys.executable, "-m", "bench.openloop", "--port", str(contestant.port), "--seconds", str(seconds)]
-    argv += ["--connections", str(CONNECTIONS), "--rate", str(RATE), "--warmup", "1"]
+    argv += ["--connections", str(CONNECTIONS), "--rate", str(RATE), "--warmup", str(_WARM)]
     done = subprocess.run(pinned(LOAD_CORE, argv), capture_output=True, text=True, check=False)
     if done.returncode != 0:
         raise RuntimeError(f"the open-loop generator failed against {contestant.name}: {done.stderr[-800:]}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, Self, overload
@@ -76,8 +77,10 @@ class AsyncAIClient:
         listen = loaded.config.daemon.listen
         chosen = address or next((one for one in listen if one.startswith("unix:")), listen[0])
         client = cls.__new__(cls)
-        shared = open_library(loaded.config)
-        client._begin(build_local(loaded.config, shared, chosen, token or ""), shared)  # noqa: SLF001  its own class
+        # the daemon books what this client spends: once is enough, and the node's ledger may not be ours to open
+        config = replace(loaded.config, costs=replace(loaded.config.costs, ledger=None))
+        shared = open_library(config)
+        client._begin(build_local(config, shared, chosen, token or ""), shared)  # noqa: SLF001  its own class
         return client
 
     def _begin(self, service: Service, shared: Shared) -> None:

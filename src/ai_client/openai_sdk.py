@@ -10,9 +10,7 @@ import importlib
 from collections.abc import AsyncIterator, Iterator, Mapping
 from typing import Any
 
-import openai
-
-from ai_client.answers import cost_header, error_headers, error_json, told
+from ai_client.answers import cost_header, error_event, error_headers, error_json, told
 from ai_client.client import AsyncAIClient
 from ai_client.errors import AIClientError
 from ai_client.model.record import Record
@@ -20,6 +18,13 @@ from ai_client.model.reply import Reply, Stream
 from ai_client.model.request import Endpoint
 from ai_client.providers.openai.wire import forwarded
 from ai_client.sync_client import LoopThread
+
+try:
+    import openai
+except ModuleNotFoundError as missing:
+    raise ModuleNotFoundError(
+        "get_client() and get_async_client() give the official SDK's clients: pip install 'ai-client[openai]'"
+    ) from missing
 
 _legacy = not hasattr(importlib.import_module("openai._base_client"), "httpx2")
 _httpx: Any = importlib.import_module("httpx" if _legacy else "httpx2")
@@ -79,6 +84,7 @@ class _AsyncBody(_httpx.AsyncByteStream):  # type: ignore[misc]  # as above
             async for piece in self._stream:
                 yield piece
         except AIClientError as error:
+            yield error_event(error)
             raise _httpx.RemoteProtocolError(error.message) from error
 
     async def aclose(self) -> None:
@@ -114,6 +120,7 @@ class _SyncBody(_httpx.SyncByteStream):  # type: ignore[misc]  # as above
             try:
                 piece = self._thread.run(_next(self._stream))
             except AIClientError as error:
+                yield error_event(error)
                 raise _httpx.RemoteProtocolError(error.message) from error
             if piece is None:
                 return

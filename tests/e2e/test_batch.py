@@ -102,10 +102,12 @@ class Place:
     def prompts(self, count: int, **more: Any) -> None:
         self.write(*({"custom_id": f"id-{number}", "prompt": f"Question {number}?", **more} for number in range(count)))
 
-    async def start(self, *arguments: str, program: str = PROGRAM, stdin: int = DEVNULL, stderr: int = PIPE) -> Process:
+    async def start(
+        self, *arguments: str, program: str = PROGRAM, stdin: int = DEVNULL, stdout: int = PIPE, stderr: int = PIPE
+    ) -> Process:
         return await asyncio.create_subprocess_exec(
             sys.executable, "-c", program, "--config", "ai-client.conf", *arguments,
-            cwd=self.folder, stdin=stdin, stdout=PIPE, stderr=stderr,
+            cwd=self.folder, stdin=stdin, stdout=stdout, stderr=stderr,
         )  # fmt: skip
 
     async def batch(self, *more: str, program: str = PROGRAM) -> tuple[int, str, str]:
@@ -127,7 +129,7 @@ class Place:
 async def ended(process: Process) -> tuple[int, str, str]:
     out, err = await process.communicate()
     assert process.returncode is not None
-    return process.returncode, out.decode(), (err or b"").decode()
+    return process.returncode, (out or b"").decode(), (err or b"").decode()
 
 
 @contextlib.asynccontextmanager
@@ -509,6 +511,23 @@ def test_a_daemon_that_does_not_answer_is_passed_over(tmp_path: Path, run: Run) 
             )
             code, _, err = await here.batch()
             assert (code, "through this process" in err) == (0, True), err
+
+    run(scene())
+
+
+def test_a_summary_that_nobody_reads_does_no_harm(tmp_path: Path, run: Run) -> None:
+    async def scene() -> None:
+        async with place(tmp_path) as here:
+            here.prompts(2)
+            unread, stdout = os.pipe()
+            os.close(unread)
+            try:
+                process = await here.start("batch", "in.jsonl", "-o", "out.jsonl", "--direct", stdout=stdout)
+            finally:
+                os.close(stdout)
+            code, _, err = await ended(process)
+            assert (code, "Broken pipe" in err) == (1, False), err
+            assert here.all_answered_once(2)
 
     run(scene())
 

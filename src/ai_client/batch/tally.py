@@ -152,7 +152,12 @@ class Whereabouts(msgspec.Struct, frozen=True):
 
 
 def summarise(
-    tally: Tally, where: Whereabouts, ending: Ending, reason: str, duration_ns: int, price: Callable[[str], Price | None]
+    tally: Tally,
+    where: Whereabouts,
+    ending: Ending,
+    reason: str,
+    duration_ns: int,
+    price: Callable[[str], Price | None],
 ) -> Summary:
     """The summary of a run; `price(model)` is None for a model whose price nobody knows."""
     models = {

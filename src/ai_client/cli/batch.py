@@ -137,6 +137,8 @@ def batch(options: Options, *, as_json: bool, **chosen: Any) -> None:
     except InvalidRequestError as error:
         _complain(error.message)
         code = _UNUSABLE
+    except BrokenPipeError:  # nobody reads the summary: click knows what to do
+        raise
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
         _complain(f"{where}{error.strerror}; nothing that was written before is lost")

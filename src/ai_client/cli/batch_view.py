@@ -96,12 +96,12 @@ class Bar:
             BarColumn(), TextColumn("{task.completed:,.0f} of {task.total:,.0f}"), TextColumn("{task.fields[text]}"),
             console=Console(file=file), auto_refresh=False,
         )  # fmt: skip
-        self._task = self._progress.add_task("", total=0, text="")
+        self._task = self._progress.add_task("", text="", visible=False)
         self._progress.start()
 
     def say(self, text: str) -> None:
         """Write a line above the bar."""
-        self._progress.console.print(text, markup=False, highlight=False)
+        self._progress.console.print(text, markup=False, highlight=False, soft_wrap=True)
 
     def watch(self, tally: Tally) -> None:
         """Draw the bar, at most ten times a second, and at the end."""
@@ -109,7 +109,12 @@ class Bar:
         if now >= self._next_ns or tally.done == tally.lines:
             self._next_ns = now + _BAR_EVERY_NS
             self._progress.update(
-                self._task, completed=tally.done, total=tally.lines, text=self._pace.text(tally), refresh=True
+                self._task,
+                completed=tally.done,
+                total=tally.lines,
+                text=self._pace.text(tally),
+                visible=True,
+                refresh=True,
             )
 
     def close(self) -> None:

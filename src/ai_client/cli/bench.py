@@ -36,8 +36,8 @@ _MOST_SECONDS: Final = 3_600
 _MOST_LINE: Final = 8 << 20
 _PATH: Final = click.Path(path_type=Path)
 _NANO: Final = 1_000_000_000
-_PROMPT: Final = "Request {number}: say in one sentence what a benchmark is for."
-"""Numbered, so that no cache knows the answer."""
+_PROMPT: Final = "Request {run}-{number}: say in one sentence what a benchmark is for."
+"""Numbered by run and request, so that no cache knows the answer."""
 
 
 class Goal(msgspec.Struct, frozen=True):
@@ -116,9 +116,13 @@ def _bodies(path: Path | None, model: str, max_tokens: int | None) -> Callable[[
     """The body of each request, by its number. Raises `InvalidRequestError` for a file that cannot be used."""
     bound = {} if max_tokens is None else {"max_tokens": max_tokens}
     if path is None:
-        return lambda number: msgspec.json.encode(
-            {"model": model, "messages": [{"role": "user", "content": _PROMPT.format(number=number + 1)}], **bound}
-        )
+        run = SystemClock().unix_ns() // _NANO
+
+        def numbered(number: int) -> bytes:
+            prompt = _PROMPT.format(run=run, number=number + 1)
+            return msgspec.json.encode({"model": model, "messages": [{"role": "user", "content": prompt}], **bound})
+
+        return numbered
     bodies: list[bytes] = []
     try:
         with path.open("rb") as file:
@@ -194,6 +198,8 @@ def summary(plan: Plan, figures: Figures, through: str) -> dict[str, Any]:
     """
     seconds = figures.elapsed_ns / _NANO
     sending = min(seconds, plan.duration)
+    # the percentiles are those of a histogram, whose last one could pass the exact maximum
+    percentiles, slowest = _percentiles(figures.latencies), round(figures.slowest_ns / 1e6, 3)
     return {
         "through": through,
         "rate": plan.rate,
@@ -205,7 +211,7 @@ def summary(plan: Plan, figures: Figures, through: str) -> dict[str, Any]:
         "failed": figures.errors.total(),
         "given_up": figures.due - figures.answered - figures.errors.total(),
         "errors": dict(figures.errors.most_common()),
-        "latency_ms": _percentiles(figures.latencies) | {"max": round(figures.slowest_ns / 1e6, 3)},
+        "latency_ms": {name: min(ms, slowest) for name, ms in percentiles.items()} | {"max": slowest},
         "first_byte_ms": _percentiles(figures.first_bytes) if figures.first_bytes.total else None,
         "late_p99_ms": round(figures.lateness.percentile(99) / 1e6, 3),
         "cache": dict(figures.cache),
@@ -222,10 +228,10 @@ def _percentiles(latencies: Latencies) -> dict[str, float]:
 
 def _text(told: dict[str, Any], figures: Figures) -> list[str]:
     given_up = f", {told['given_up']:,} given up" if told["given_up"] else ""
+    rates = f"{told['sent_per_second']:g}/s sent, {told['answers_per_second']:g}/s answered"
     lines = [
         f"requests  {told['requests']:,} sent, {told['answered']:,} answered, {told['failed']:,} failed{given_up}",
-        f"rate      {told['rate']:g}/s wanted, {told['sent_per_second']:g}/s sent, "
-        f"{told['answers_per_second']:g}/s answered, in {told['seconds']:.1f} s",
+        f"rate      {told['rate']:g}/s wanted, {rates}, in {told['seconds']:.1f} s",
         "latency   " + _times(told["latency_ms"]),
     ]
     if told["first_byte_ms"]:

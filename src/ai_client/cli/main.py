@@ -30,6 +30,7 @@ COMMANDS: Final[Mapping[str, Entry]] = MappingProxyType(
         "bench": Entry("ai_client.cli.bench:bench", "Send requests at a given rate and report latency and cost."),
         "costs": Entry("ai_client.cli.costs:costs", "Show what was spent, on what, and by whom."),
         "health": Entry("ai_client.cli.health:health", "Check configuration, key, provider and daemon."),
+        "demo": Entry("ai_client.cli.demo:demo", "Send real questions through a daemon and show what came of it."),
         "config": Entry("ai_client.cli.config:config", "Check, show and explain the configuration."),
     }
 )

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import msgspec
 
-from ai_client.answers import JSON, cost_header, error_headers, error_json, told
+from ai_client.answers import JSON, cost_header, error_event, error_headers, error_json, told
 from ai_client.errors import AIClientError
 from ai_client.model.record import Record
 from ai_client.model.reply import Reply, Stream
 from ai_client.transport.exchange import Exchange
+from ai_client.transport.http import Header
 
 
 def send_json(exchange: Exchange, value: object, status: int = 200) -> None:
@@ -16,9 +19,11 @@ def send_json(exchange: Exchange, value: object, status: int = 200) -> None:
     exchange.send(status, (JSON,), msgspec.json.encode(value))
 
 
-def send_error(exchange: Exchange, error: AIClientError, record: Record | None = None) -> None:
+def send_error(
+    exchange: Exchange, error: AIClientError, record: Record | None = None, headers: Sequence[Header] = ()
+) -> None:
     """Answer with an error."""
-    exchange.send(error.status, error_headers(error, record), error_json(error))
+    exchange.send(error.status, [*error_headers(error, record), *headers], error_json(error))
 
 
 def send_whole(exchange: Exchange, reply: Reply, record: Record) -> None:
@@ -39,7 +44,7 @@ async def send_stream(exchange: Exchange, reply: Reply, stream: Stream, record: 
         exchange.end()
     except AIClientError as error:
         # the status has left; what remains is to say so, and not to end as if the answer were whole
-        exchange.write(b"event: error\ndata: " + error_json(error) + b"\n\n")
+        exchange.write(error_event(error))
         exchange.close_raw()
     except BaseException:
         await stream.aclose()

@@ -41,8 +41,11 @@ class Handler:
             if endpoint is None:
                 return self._elsewhere(request, exchange)
             if request.method != "POST":
-                raise _wrong_method(request, "POST")
+                raise _WrongMethodError(request, "POST")
             app = self.gate.identify(request)
+        except _WrongMethodError as error:
+            send_error(exchange, error, headers=((b"allow", error.allowed.encode("latin-1")),))
+            return None
         except AIClientError as error:
             send_error(exchange, error)
             return None
@@ -51,7 +54,7 @@ class Handler:
     def _elsewhere(self, request: Request, exchange: Exchange) -> Awaitable[None] | None:
         path = request.path
         if path in _READ_ONLY and request.method not in ("GET", "HEAD"):
-            raise _wrong_method(request, "GET")
+            raise _WrongMethodError(request, "GET")
         if path == "/health/live":
             health.live(exchange)
         elif path == "/health/ready":
@@ -75,7 +78,7 @@ class Handler:
             models.show_model(self.service, app, exchange, path.removeprefix("/models/"))
             return None
         if request.method not in _METHODS:
-            raise _wrong_method(request, ", ".join(sorted(_METHODS)))
+            raise _WrongMethodError(request, ", ".join(sorted(_METHODS)))
         return ask(self.service, app, request, exchange, Endpoint.OTHER, path)
 
     def metrics(self, request: Request, exchange: Exchange) -> None:
@@ -86,5 +89,9 @@ class Handler:
         exchange.send(200, ((b"content-type", content_type.encode("latin-1")),), body)
 
 
-def _wrong_method(request: Request, allowed: str) -> MethodNotAllowedError:
-    return MethodNotAllowedError(f"{request.path} takes {allowed}, not {request.method[:20]}")
+class _WrongMethodError(MethodNotAllowedError):
+    """Its answer says in a header, too, which methods are right (RFC 9110 section 15.5.6)."""
+
+    def __init__(self, request: Request, allowed: str) -> None:
+        super().__init__(f"{request.path} takes {allowed}, not {request.method[:20]}")
+        self.allowed = allowed

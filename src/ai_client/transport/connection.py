@@ -182,10 +182,9 @@ class ClientConnection(asyncio.Protocol):
             self._transport.resume_reading()
             self._set_timer(self._loop.time() + self._timeouts.idle)
 
-    def forget(self, incoming: Incoming) -> None:
-        """Nobody will read `incoming` any more."""
-        if self._incoming is incoming:
-            self._incoming = None
+    def forget(self) -> None:
+        """Nobody will read the answer any more."""
+        self._incoming = None
 
     def discard(self) -> None:
         """Let the rest of a streamed answer come and go; a provider that keeps us waiting for it is left."""

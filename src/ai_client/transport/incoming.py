@@ -90,7 +90,7 @@ class Incoming:
         connection = self._connection
         if connection is not None:
             self.over(None)
-            connection.forget(self)
+            connection.forget()
         if self.streamed:
             self._pieces = []
         return connection

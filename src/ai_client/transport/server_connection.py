@@ -224,8 +224,6 @@ class ServerConnection(asyncio.Protocol):
         exchange.closed = True
         self._exchange = None
         self._task = None
-        if self._transport is None:
-            return
         if self.close_after:
             # whoever has still something to send must be let finish, or the kernel answers it with a reset
             self._end(linger=self._deaf or bool(self._waiting) or self._reader.stage != 0)

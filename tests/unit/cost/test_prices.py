@@ -17,6 +17,7 @@ def test_the_shipped_table() -> None:
         "gemini-2.5-flash": Price(300_000_000, 300_000_000, 2_500_000_000),
         "claude-sonnet-4.5": Price(3_000_000_000, 300_000_000, 15_000_000_000),
         "gpt-4.1": Price(2_000_000_000, 500_000_000, 8_000_000_000),
+        "text-embedding-3-small": Price(20_000_000, 20_000_000, 0),
     }
     assert table.as_of >= dt.date(2026, 1, 1)
     assert "HolySheep" in table.source

@@ -278,6 +278,24 @@ def test_an_answer_before_the_request_has_left_closes_the_connection(on_each: Ru
     on_each(scene())
 
 
+def test_an_answer_may_begin_before_the_request_has_left(on_each: Run) -> None:
+    async def scene() -> None:
+        async def talk(client: RawClient) -> None:
+            await client.reader.readuntil(b"\r\n\r\n")
+            client.send(answer_with(f"{TEXT}\nContent-Length: 6", b"abc"))
+            await client.reader.readexactly(30_000_000)
+            client.send(b"def")
+            await client.reader.read()
+
+        async with Upstream(talk) as upstream:
+            pool = upstream.pool()
+            incoming = await pool.request(post(body=b"x" * 30_000_000), PATIENT)
+            assert await incoming.read_all(100) == b"abcdef"
+            assert len(pool._idle) == 1
+
+    on_each(scene())
+
+
 # ---- broken answers
 
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 import asyncio
 import base64
 import contextlib
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
 from ai_client.errors import ConnectError, UpstreamTimeoutError
 from ai_client.transport.connection import Timeouts
 from ai_client.transport.pool import Origin, Pool, PoolSettings
-from ai_client.transport.proxy import Proxy
+from ai_client.transport.proxy import Proxy, open_tunnel
 from ai_client.transport.tls import client_context
 from tests.running import Run
 from tests.wire import (
@@ -172,7 +172,7 @@ def says(answer: bytes) -> Talk:
             "refused the tunnel: 407 Proxy Authentication Required",
         ),
         (b"HTTP/1.0 502 \r\nX: y\r\n\r\nbody", "refused the tunnel: 502"),
-        (b"HTTP/1.1\r\n\r\n", "does not answer like an HTTP proxy"),
+        (b"HTTP/1.1\r\n\r\n", "refused the tunnel: no status"),
         (b"HTTP/1.1 \r\n\r\n", "refused the tunnel: no status"),
         (b"220 mail.example.org ESMTP\r\n\r\n", "does not answer like an HTTP proxy"),
         (b"x" * 100_000, "does not answer like an HTTP proxy"),
@@ -272,6 +272,27 @@ def test_a_proxy_that_leaves_during_the_handshake(on_each: Run) -> None:
             await until(lambda: not proxy.open)
 
     on_each(scene())
+
+
+def test_a_handshake_that_leaves_no_transport(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`start_tls` is allowed to return None."""
+
+    class Loop:
+        create_connection = staticmethod(lambda *given: asyncio.get_running_loop().create_connection(*given))
+        create_future = staticmethod(lambda: asyncio.get_running_loop().create_future())
+
+        async def start_tls(self, *given: object, **named: object) -> None:
+            await asyncio.sleep(0)
+
+    async def scene() -> None:
+        async with Upstream(_hang_in_the_handshake) as upstream:
+            proxy = Proxy("127.0.0.1", upstream.port)
+            loop = cast("asyncio.AbstractEventLoop", cast("Any", Loop()))
+            with pytest.raises(ConnectError, match="during the TLS handshake"):
+                await open_tunnel(loop, proxy, "host", 1, client_context(), asyncio.Protocol)
+            await until(lambda: not upstream.open)
+
+    run(scene())
 
 
 @pytest.mark.parametrize("talk", [_hang, _hang_in_the_handshake])

@@ -7,6 +7,7 @@ import contextlib
 import gc
 import os
 import socket
+from collections.abc import Awaitable
 from pathlib import Path
 
 import msgspec
@@ -83,10 +84,13 @@ def test_a_mix_of_at_once_and_later_keeps_the_order(run: Run) -> None:
     async def scene() -> None:
         slow = later_echo()
 
-        def handler(request: Request, exchange: Exchange) -> object:
-            return slow(request, exchange) if request.path.endswith("3") else echo(request, exchange)
+        def handler(request: Request, exchange: Exchange) -> Awaitable[None] | None:
+            if request.path.endswith("3"):
+                return slow(request, exchange)
+            echo(request, exchange)
+            return None
 
-        async with Serving(handler) as serving, dial(serving.address) as client:  # type: ignore[arg-type]
+        async with Serving(handler) as serving, dial(serving.address) as client:
             client.send(b"".join(get(f"/{number}") for number in range(40)))
             for number in range(40):
                 assert (await client.answer()).body == b"GET /%d? " % number
@@ -240,6 +244,16 @@ def test_what_follows_a_request_to_close_is_not_read(run: Run) -> None:
             assert seen == ["/1"]
 
     run(scene())
+
+
+def test_what_follows_an_answer_that_closed_is_not_read(on_each: Run) -> None:
+    async def scene() -> None:
+        async with Serving(echo) as serving, dial(serving.address) as client:
+            client.send(get("/1", "Connection: close") + get("/2"))
+            assert (await client.answer()).body == b"GET /1? "
+            assert await client.ended() == b""
+
+    on_each(scene())
 
 
 def test_a_handler_that_closes_ends_what_was_pipelined_behind_it(run: Run) -> None:
@@ -500,10 +514,13 @@ def test_what_was_answered_before_the_client_left_still_leaves(run: Run) -> None
     async def scene() -> None:
         gate = Gate()
 
-        def handler(request: Request, exchange: Exchange) -> object:
-            return exchange.send(200, (), b"x" * 20_000_000) if request.path == "/large" else gate(request, exchange)
+        def handler(request: Request, exchange: Exchange) -> Awaitable[None] | None:
+            if request.path == "/gate":
+                return gate(request, exchange)
+            exchange.send(200, (), b"x" * 20_000_000)
+            return None
 
-        async with Serving(handler) as serving, dial(serving.address) as client:  # type: ignore[arg-type]
+        async with Serving(handler) as serving, dial(serving.address) as client:
             client.send(get("/large") + get("/gate"))
             await until(lambda: gate.entered)
             client.writer.write_eof()

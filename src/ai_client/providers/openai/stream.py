@@ -97,21 +97,24 @@ class EventStream:
         if not piece and not events:
             left = " in the middle of an event" if self._parser.pending else ""
             raise BrokenReplyError(f"{self._where} ended its stream{left} without saying that it was complete")
-        hidden = False
+        hidden = over = False
         for event in events:
-            if judge.done:  # what follows the end is not of the answer, in this piece as little as in a later one
+            if over:  # what follows the end is not of the answer, in this piece as little as in a later one
                 hidden = True
                 event.raw = b""
+            elif event.kind == "silent":
                 continue
-            if event.kind == "silent":
-                continue
-            if not judge.read(event.data):
+            elif not judge.read(event.data):
                 hidden = True
                 event.raw = b""
             elif judge.error is not None:
                 raise stream_error(self._where, judge.error)
-            elif judge.done and not judge.finished:
-                raise BrokenReplyError(f"{self._where} ended its stream without a finish_reason: its answer is not whole")
+            elif judge.done:
+                if not judge.finished:
+                    raise BrokenReplyError(
+                        f"{self._where} ended its stream without a finish_reason: its answer is not whole"
+                    )
+                over = True
         if len(events) == 1 and not hidden:
             return events[0].raw
         return b"".join([event.raw for event in events])

@@ -1,0 +1,127 @@
+"""The limiter under random crowds: thousands of calls that come, wait, give up and go leave nothing behind."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from fractions import Fraction
+from itertools import accumulate
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ai_client.errors import RateLimitedError
+from ai_client.limits.backends.memory import MemoryLimiter
+from ai_client.limits.base import Settings
+from ai_client.testing import FakeClock
+from tests.virtual import run_virtually
+
+SECOND = 1_000_000_000
+MINUTE = 60 * SECOND
+CALLS = 120
+
+limits = st.builds(
+    Settings,
+    requests_per_minute=st.sampled_from([0, 60, 600]),
+    tokens_per_minute=st.sampled_from([0, 600, 60_000]),
+    max_concurrent=st.sampled_from([0, 1, 3]),
+    burst_seconds=st.sampled_from([0.5, 1.0, 5.0]),
+    max_queue=st.sampled_from([5, 10_000]),
+    max_wait=st.sampled_from([2.0, 60.0]),
+)
+
+
+class Crowd:
+    """Random calls at one limiter, and what became of them."""
+
+    def __init__(self, limiter: MemoryLimiter, rules: Settings, clock: FakeClock, rng: random.Random) -> None:
+        self.limiter = limiter
+        self.rules = rules
+        self.clock = clock
+        self.rng = rng
+        self.inside = 0
+        self.granted: list[tuple[int, int]] = []
+        self.waiting: dict[int, tuple[int, int, int]] = {}
+        self.cancelled = 0
+        self.refused = 0
+
+    async def call(self, number: int) -> None:
+        rng, limiter, clock = self.rng, self.limiter, self.clock
+        await asyncio.sleep(rng.choice([0, rng.random() * 5]))
+        tokens = rng.randrange(1, 11)
+        priority = rng.choice([1, 5, 5, 5, 10])
+        self.waiting[number] = (-priority, number, clock.monotonic_ns())
+        arrived = len(self.granted)
+        try:
+            held = limiter.try_reserve(tokens, priority)
+            if held is None:
+                # the place in the queue is taken here, in the order in which the numbers are given
+                self.waiting[number] = (-priority, limiter._order.__reduce__()[1][0], clock.monotonic_ns())
+                held = await limiter.reserve(tokens, priority, clock.monotonic_ns() + rng.randrange(1, 20) * SECOND)
+        except RateLimitedError as error:
+            self.refused += 1
+            assert error.retry_after is not None
+            assert error.retry_after > 0
+            return
+        finally:
+            mine = self.waiting.pop(number)
+        self.inside += 1
+        try:
+            assert arrived <= len(self.granted)
+            self.granted.append((clock.monotonic_ns(), tokens))
+            assert not self.rules.max_concurrent or self.inside <= self.rules.max_concurrent
+            now = clock.monotonic_ns()
+            passed_over = [other for other in self.waiting.values() if other < mine and other[2] < now]
+            assert not passed_over, (mine, passed_over)
+            await asyncio.sleep(rng.choice([0, rng.random()]))
+            held.settle(tokens if rng.random() < 0.5 else tokens + rng.randrange(10))
+        finally:
+            self.inside -= 1
+            held.release()
+
+    async def cancel_some(self, tasks: list[asyncio.Task[None]]) -> None:
+        for task in self.rng.sample(tasks, len(tasks) // 2):
+            await asyncio.sleep(self.rng.choice([0, 0, self.rng.random() / 4]))
+            self.cancelled += task.cancel()
+
+
+@given(limits, st.integers(0, 10**9))
+@settings(max_examples=60)
+def test_a_crowd_leaves_nothing_behind(rules: Settings, seed: int) -> None:
+    async def scenario(clock: FakeClock) -> None:
+        limiter = MemoryLimiter("p", rules, clock)
+        crowd = Crowd(limiter, rules, clock, random.Random(seed))
+        tasks = [asyncio.create_task(crowd.call(number)) for number in range(CALLS)]
+        await crowd.cancel_some(tasks)
+        ends = await asyncio.gather(*tasks, return_exceptions=True)
+        for end in ends:
+            assert end is None or isinstance(end, asyncio.CancelledError), end
+        assert (limiter.running, limiter.waiting, crowd.inside) == (0, 0, 0)
+        assert set(limiter._queued.values()) <= {(0, 0)}
+        assert limiter._timer is None
+        assert not [waiter for waiter in limiter._queue if not waiter.future.done()]
+        _never_too_much(crowd.granted, rules)
+        clock.advance(3600)
+        full = [max(1, int(rate * rules.burst_seconds / 60)) if rate else None for rate in _rates(rules)]
+        assert list(limiter.available()) == full
+
+    run_virtually(scenario)
+
+
+def _rates(rules: Settings) -> tuple[int, int]:
+    return rules.requests_per_minute, rules.tokens_per_minute
+
+
+def _never_too_much(granted: list[tuple[int, int]], rules: Settings) -> None:
+    """Over every interval: no more requests, and no more tokens, than the rate allows and one burst."""
+    for rate, weights, largest in zip(
+        _rates(rules), ([1] * len(granted), [tokens for _, tokens in granted]), (1, 10), strict=True
+    ):
+        if not rate:
+            continue
+        # one that is larger than the bucket goes from a full one: the bound is then its own size
+        burst = max(1, int(rate * rules.burst_seconds / 60), largest)
+        for first, (begun, _) in enumerate(granted):
+            for (moment, _), total in zip(granted[first:], accumulate(weights[first:]), strict=True):
+                # a grant is noted up to one turn of the loop after it was made, so that the moment is exact here
+                assert total <= Fraction(rate * (moment - begun), MINUTE) + burst
