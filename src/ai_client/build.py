@@ -19,7 +19,8 @@ from ai_client.cache.backends.tiered import TieredCache
 from ai_client.cache.base import CacheBackend
 from ai_client.cache.policy import CachePolicy
 from ai_client.clock import Clock, SystemClock
-from ai_client.config.snapshot import Config, Provider as ProviderConfig
+from ai_client.config.snapshot import Config
+from ai_client.config.snapshot import Provider as ProviderConfig
 from ai_client.cost.backends.memory import MemoryLedger
 from ai_client.cost.backends.sqlite import SqliteLedger
 from ai_client.cost.base import LedgerBackend
@@ -121,7 +122,6 @@ class Shared:
         self.journal.close()
 
 
-
 def open_library(config: Config) -> Shared:
     """What a client in somebody's program keeps: figures and costs in memory; warnings go to standard error."""
     clock = SystemClock()
@@ -179,7 +179,9 @@ def build(config: Config, shared: Shared) -> Service:
         cache=_cache_settings(config, shared),
     )
     if config.fleet.backend != "memory":
-        shared.journal.warning("fleet_not_shared", message="[fleet] backend = redis: this version keeps limits for each node")
+        shared.journal.warning(
+            "fleet_not_shared", message="[fleet] backend = redis: this version keeps limits for each node"
+        )
     for unserved in table.unserved:
         shared.journal.warning("model_not_served", message=unserved)
     service = Service(config, shared.clock, build_pipeline(parts), table, providers, shared.make_id)
@@ -281,9 +283,7 @@ def _set_limits(config: Config, shared: Shared) -> None:
     _update(shared.app_limiters, apps, "app", shared.clock)
 
 
-def _update(
-    limiters: dict[str, MemoryLimiter], wanted: Mapping[str, LimitSettings], kind: str, clock: Clock
-) -> None:
+def _update(limiters: dict[str, MemoryLimiter], wanted: Mapping[str, LimitSettings], kind: str, clock: Clock) -> None:
     for name in limiters.keys() - wanted.keys():
         del limiters[name]
     for name, settings in wanted.items():
@@ -345,7 +345,7 @@ def _writable(directory: Path) -> bool:
 
 
 def _levels(limiters: Mapping[str, MemoryLimiter]) -> dict[tuple[str, ...], float]:
-    levels = {}
+    levels: dict[tuple[str, ...], float] = {}
     for name, limiter in limiters.items():
         requests, tokens = limiter.available()
         if requests is not None:
@@ -374,7 +374,9 @@ def _destination(config: Config, name: str, clock: Clock) -> Destination:
     logging = config.logging
     if logging.destination == "stderr":
         return Stderr()
-    file = LogFile(logging.log_dir, name, clock, daily=logging.rotation == "daily", retention_days=logging.retention_days)
+    file = LogFile(
+        logging.log_dir, name, clock, daily=logging.rotation == "daily", retention_days=logging.retention_days
+    )
     try:
         file.descriptor()
     except OSError as error:

@@ -40,7 +40,8 @@ class AIClientError(Exception):
 
     def __init__(self, message: str, *, param: str | None = None, retry_after: float | None = None) -> None:
         """`message` says what happened, where, and what to do; `param` names the field at fault;
-        `retry_after` is in seconds, None when unknown."""
+        `retry_after` is in seconds, None when unknown.
+        """
         super().__init__(message)
         self.message = message
         self.param = param

@@ -278,9 +278,7 @@ def test_other_limits_take_effect_and_what_was_spent_stays_spent(attempt: Try) -
         assert held is not None
         waiting = asyncio.create_task(limiter.reserve(10, 5, FOREVER))
         await turns()
-        limiter.reconfigure(
-            Settings(requests_per_minute=600, tokens_per_minute=6000, max_concurrent=2)
-        )
+        limiter.reconfigure(Settings(requests_per_minute=600, tokens_per_minute=6000, max_concurrent=2))
         assert (limiter.running, limiter.waiting) == (1, 1), "a place is free, but there are no tokens"
         begun = clock.monotonic_ns()
         await waiting

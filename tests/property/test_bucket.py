@@ -62,9 +62,7 @@ def test_no_interval_is_granted_more_than_its_rate_and_one_burst(
             bucket.take(units)
             grants.append((now, units))
     for first in range(len(grants)):
-        for (moment, _), granted in zip(
-            grants[first:], accumulate(units for _, units in grants[first:]), strict=True
-        ):
+        for (moment, _), granted in zip(grants[first:], accumulate(units for _, units in grants[first:]), strict=True):
             assert granted <= Fraction(rate * (moment - grants[first][0]), period) + burst
 
 

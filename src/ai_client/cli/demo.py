@@ -23,7 +23,7 @@ from ai_client.cli.probe import get_local
 from ai_client.clock import Clock, SystemClock
 from ai_client.config.layers import KEY_VARIABLE, PATH_VARIABLE
 from ai_client.config.load import load
-from ai_client.errors import InvalidRequestError
+from ai_client.errors import InvalidRequestError, UpstreamError
 
 _KEYS: Final = (KEY_VARIABLE, "AI_CLIENT_API__API_KEY")
 _QUESTIONS: Final = Path("data/prompts/gsm8k_questions.jsonl")
@@ -214,7 +214,10 @@ async def _run(stage: Stage, children: Children) -> int:
         return code or 1
     folder = stage.folder
     written = msgspec.json.decode((folder / "summary.json").read_bytes())
-    metrics = figures_of((await get_local(address, "/metrics", stage.clock)).body.decode())
+    try:
+        metrics = figures_of((await get_local(address, "/metrics", stage.clock)).body.decode())
+    except UpstreamError:  # the daemon died: what the batch has is worth showing all the same
+        metrics = None
     with (folder / "answers.jsonl").open("rb") as file:
         grades = graded(file, stage.book)
     show(Results(summary, written["alternatives"], grades, metrics, _shown(folder)))

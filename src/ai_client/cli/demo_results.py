@@ -75,12 +75,12 @@ class Metrics:
 
 
 class Results(msgspec.Struct, frozen=True):
-    """Everything there is to show; `alternatives` as in the batch's summary.json."""
+    """Everything there is to show; `alternatives` as in the batch's summary.json, `metrics` None without a daemon."""
 
     summary: Summary
     alternatives: list[dict[str, Any]]
     grades: Mapping[str, Grade]
-    metrics: Metrics
+    metrics: Metrics | None
     folder: Path
 
 
@@ -234,8 +234,11 @@ def _alternatives(results: Results) -> Table:
     return table
 
 
-def _daemon(metrics: Metrics) -> Iterable[str]:
+def _daemon(metrics: Metrics | None) -> Iterable[str]:
     """What the daemon did, by its own count."""
+    if metrics is None:
+        yield "daemon      does not answer any more; see its log"
+        return
     calls, attempts = metrics.total("requests_total"), metrics.total("attempts_total")
     failures = ", ".join(
         f"{int(count):,} {code}" for code, count in metrics.by("attempt_failures_total", "code").items()

@@ -34,21 +34,18 @@ class Bucket:
         elapsed = now_ns - self._seen
         if elapsed > 0:
             self._seen = now_ns
-            self._level += self._rate * elapsed
-            if self._level > self._capacity:
-                self._level = self._capacity
+            level = self._level + self._rate * elapsed
+            self._level = level if level < self._capacity else self._capacity  # noqa: FURB136  min() costs a call
         need = units * self._period
         if self._level >= need:
             return 0
-        if need > self._capacity:
-            need = self._capacity
+        need = min(need, self._capacity)
         return max(0, -(-(need - self._level) // self._rate))
 
     def take(self, units: int) -> None:
         """Take `units`, be they there or not: ask `wait_ns` first. Negative units are given back."""
-        self._level -= units * self._period
-        if self._level > self._capacity:
-            self._level = self._capacity
+        level = self._level - units * self._period
+        self._level = level if level < self._capacity else self._capacity  # noqa: FURB136  as above
 
     def wait_behind_ns(self, units: int, ahead: int, now_ns: int) -> int:
         """Nanoseconds until `units` may be taken by one whom takers of `ahead` units go before."""

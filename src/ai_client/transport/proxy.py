@@ -45,7 +45,8 @@ class _Answer(asyncio.Protocol):
     def __init__(self, loop: asyncio.AbstractEventLoop, where: str) -> None:
         self._where = where
         self._seen = b""
-        self.done: asyncio.Future[None] = loop.create_future()
+        # what is wrong, or None; as a result, since an exception that nobody comes to fetch would be complained of
+        self.done: asyncio.Future[ConnectError | None] = loop.create_future()
 
     def data_received(self, data: bytes) -> None:
         if self.done.done():
@@ -71,7 +72,7 @@ class _Answer(asyncio.Protocol):
             self._refuse("closed the connection")
 
     def _refuse(self, what: str) -> None:
-        self.done.set_exception(ConnectError(f"{self._where} {what}"))
+        self.done.set_result(ConnectError(f"{self._where} {what}"))
 
 
 async def open_tunnel(
@@ -94,7 +95,9 @@ async def open_tunnel(
         if proxy.authorization:
             lines.append(f"Proxy-Authorization: {proxy.authorization}")
         transport.write(("\r\n".join(lines) + "\r\n\r\n").encode("latin-1"))
-        await answer.done
+        refusal = await answer.done
+        if refusal is not None:
+            raise refusal
         protocol = make()
         if tls is None:
             transport.set_protocol(protocol)
@@ -106,6 +109,4 @@ async def open_tunnel(
             protocol.connection_made(inner)
     except BaseException:
         transport.abort()
-        if answer.done.done() and not answer.done.cancelled():
-            answer.done.exception()  # heard, so that the loop does not complain
         raise

@@ -26,6 +26,7 @@ _READ = FORWARDED_REQUEST_HEADERS | {
 }
 """The headers that mean something here; the rest, most of them, is passed over with one look."""
 _N = TypeVar("_N", int, float)
+_D = TypeVar("_D", int, None)
 
 
 async def ask(service: Service, app: App, request: Request, exchange: Exchange, endpoint: Endpoint, path: str) -> None:
@@ -49,35 +50,40 @@ async def ask(service: Service, app: App, request: Request, exchange: Exchange, 
 
 def _read(request: Request, endpoint: Endpoint, path: str) -> Ask:
     """The request's own words about how it wants to be treated. Raises `InvalidRequestError`."""
-    request_id = ""
-    priority = 0
-    timeout: float | None = None
-    fresh = False
-    tag = ""
-    headers: Headers = []
-    for pair in request.headers:
-        name, value = pair
-        if name not in _READ:
-            continue
-        if name in FORWARDED_REQUEST_HEADERS:
-            headers.append(pair)
-        elif name == b"x-request-id":
-            if _REQUEST_ID.fullmatch(value):
-                request_id = value.decode("latin-1")
-        elif name == b"x-priority":
-            priority = _number(name, value, int)
-        elif name == b"x-ai-client-timeout":
-            timeout = _number(name, value, float)
-        elif name == b"x-ai-client-tag":
-            tag = value.decode("latin-1")[:64]
-        elif name == b"cache-control":
-            fresh = b"no-cache" in value or b"no-store" in value
     if endpoint is Endpoint.OTHER:
         path = _safe(path) + (f"?{request.query}" if request.query else "")
-    return Ask(endpoint, request.body, path, request.method, headers, request_id, priority, timeout, fresh, tag)
+    headers: Headers = []
+    said: dict[bytes, bytes] | None = None
+    for pair in request.headers:
+        name = pair[0]
+        if name in _READ:
+            if name in FORWARDED_REQUEST_HEADERS:
+                headers.append(pair)
+            else:
+                said = said or {}
+                said[name] = pair[1]
+    if said is None:
+        return Ask(endpoint, request.body, path, request.method, headers)
+    request_id = said.get(b"x-request-id", b"")
+    freshness = said.get(b"cache-control", b"")
+    return Ask(
+        endpoint,
+        request.body,
+        path,
+        request.method,
+        headers,
+        request_id.decode("latin-1") if _REQUEST_ID.fullmatch(request_id) else "",
+        _number(said, b"x-priority", int, 0),
+        _number(said, b"x-ai-client-timeout", float, None),
+        b"no-cache" in freshness or b"no-store" in freshness,
+        said.get(b"x-ai-client-tag", b"").decode("latin-1")[:64],
+    )
 
 
-def _number(name: bytes, value: bytes, kind: Callable[[bytes], _N]) -> _N:
+def _number(said: dict[bytes, bytes], name: bytes, kind: Callable[[bytes], _N], default: _D) -> _N | _D:
+    value = said.get(name)
+    if value is None:
+        return default
     try:
         return kind(value)
     except ValueError:

@@ -149,12 +149,14 @@ class OpenAIProvider:
         if packing == b"identity":
             return body
         if packing not in (b"gzip", b"deflate"):
-            raise BrokenReplyError(f"{self._name} packed its answer as {packing.decode('latin-1')}, which nobody asked for")
+            said = packing.decode("latin-1")
+            raise BrokenReplyError(f"{self._name} packed its answer as {said}, which nobody asked for")
         unpacker = zlib.decompressobj(wbits=zlib.MAX_WBITS | 32)
         try:
             plain = unpacker.decompress(body, _MAX_WHOLE_BODY)
         except zlib.error as error:
-            raise BrokenReplyError(f"{self._name} sent a {packing.decode('latin-1')} body that is broken: {error}") from None
+            said = packing.decode("latin-1")
+            raise BrokenReplyError(f"{self._name} sent a {said} body that is broken: {error}") from None
         if not unpacker.eof:
             raise BrokenReplyError(f"{self._name} sent a {packing.decode('latin-1')} body that is cut off")
         return plain

@@ -22,7 +22,17 @@ class EventStream:
     without any reason for finishing, raises `BrokenReplyError` from `__anext__`.
     """
 
-    __slots__ = ("_ended", "_error", "_finishers", "_incoming", "_input_tokens", "_judge", "_parser", "_ready", "_where")
+    __slots__ = (
+        "_ended",
+        "_error",
+        "_finishers",
+        "_incoming",
+        "_input_tokens",
+        "_judge",
+        "_parser",
+        "_ready",
+        "_where",
+    )
 
     def __init__(self, incoming: Incoming, judge: Judge, where: str, input_chars: int) -> None:
         self._incoming = incoming

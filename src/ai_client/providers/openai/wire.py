@@ -18,7 +18,9 @@ class Wire:
 
     def __init__(self, origin: Origin, api_key: str, user_agent: str, *, stream_usage: bool) -> None:
         if any(not "!" <= character <= "~" for character in api_key):
-            raise AuthenticationError("the API key has characters that no key has: was a newline or quote copied with it?")
+            raise AuthenticationError(
+                "the API key has characters that no key has: was a newline or quote copied with it?"
+            )
         self._prefix = origin.path
         self._stream_usage = stream_usage
         lines = [f"host: {origin.authority}", f"user-agent: {user_agent}", "accept-encoding: identity"]

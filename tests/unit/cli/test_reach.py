@@ -1,0 +1,67 @@
+"""Who answers a command's calls."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+import pytest
+
+from ai_client.cli.group import Options
+from ai_client.cli.reach import Route, find_daemon, reach, read_token
+from ai_client.clock import SystemClock
+from ai_client.config.load import load
+from ai_client.errors import InvalidRequestError
+from ai_client.transport.server import Server
+from tests.running import Run
+from tests.unit.cli.stage import Stage
+
+
+def test_a_daemon_is_found_among_dead_foreign_and_wrong_addresses(run: Run, tmp_path: Path) -> None:
+    async def scene(address: str) -> None:
+        foreign = Server(lambda request, exchange: exchange.send(404, (), b"?"))
+        host, port = await foreign.listen_tcp("127.0.0.1", 0)
+        listen = [f"{host}:{port}", "nonsense", address, f"unix:{tmp_path / 'none'}"]
+        assert await find_daemon(listen, SystemClock()) == address
+        assert await find_daemon(listen[:2], SystemClock()) is None
+        foreign.close()
+
+    with Stage(tmp_path) as stage:
+        run(scene(stage.address))
+
+
+def test_calls_go_through_the_daemon_unless_told_otherwise(run: Run, tmp_path: Path) -> None:
+    async def through(route: Route, stage: Stage) -> str:
+        client, words = await reach(route, load(stage.conf, {}).config, Options(stage.conf))
+        await client.chat_completion([{"role": "user", "content": "Hello"}])
+        await client.aclose()
+        return words
+
+    with Stage(tmp_path) as stage:
+        assert run(through(Route(), stage)) == f"the daemon at {stage.address}"
+        assert run(through(Route(local=stage.address), stage)) == f"the daemon at {stage.address}"
+        assert run(through(Route(direct=True), stage)) == f"this process, to {stage.url}"
+
+
+def test_what_is_spent_through_the_daemon_is_booked_by_it_alone(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def ask(stage: Stage) -> None:
+        client, _ = await reach(Route(), load(stage.conf, {}).config, Options(stage.conf))
+        await client.chat_completion([{"role": "user", "content": "Hello"}])
+        await client.aclose()
+
+    with Stage(tmp_path, f"[costs]\nledger = {tmp_path / 'ledger'}\n") as stage:
+        monkeypatch.setenv("AI_CLIENT_CONFIG", str(stage.conf))
+        run(ask(stage))
+        assert [entry.calls for entry in stage.shared.ledger.read("2000-01-01", "9999-12-31")] == [1]
+
+
+def test_a_route_that_contradicts_itself_and_a_token_that_cannot_be_read(tmp_path: Path) -> None:
+    with pytest.raises(click.UsageError, match="exclude one another"):
+        Route("a:1", direct=True).check()
+    assert read_token(None) is None
+    (tmp_path / "t").write_text("secret\n")
+    assert read_token(tmp_path / "t") == "secret"
+    with pytest.raises(InvalidRequestError, match="cannot be read"):
+        read_token(tmp_path)
