@@ -50,7 +50,8 @@ class RawClient:
         self.writer = writer
 
     def send(self, data: bytes) -> None:
-        self.writer.write(data)
+        if not self.writer.is_closing():
+            self.writer.write(data)
 
     async def head(self) -> Answer:
         text = (await self.reader.readuntil(b"\r\n\r\n")).decode("latin-1")

@@ -178,15 +178,21 @@ def build(config: Config, shared: Shared) -> Service:
         app_limits=shared.app_limiters,
         cache=_cache_settings(config, shared),
     )
-    if config.fleet.backend != "memory":
-        shared.journal.warning(
-            "fleet_not_shared", message="[fleet] backend = redis: this version keeps limits for each node"
-        )
-    for unserved in table.unserved:
-        shared.journal.warning("model_not_served", message=unserved)
+    _warn(config, table, shared.journal)
     service = Service(config, shared.clock, build_pipeline(parts), table, providers, shared.make_id)
     _watch(service, shared, config)
     return service
+
+
+def _warn(config: Config, table: ModelTable, journal: Journal) -> None:
+    """Say what is configured and does not, or cannot, take effect."""
+    for unserved in table.unserved:
+        journal.warning("model_not_served", message=unserved)
+    if config.fleet.backend != "memory":
+        journal.warning("not_in_this_version", message="[fleet] backend: each node keeps its limits for itself")
+    for app in config.apps.values():
+        if app.budget_usd_per_day is not None:
+            journal.warning("not_in_this_version", message=f"[app {app.name}] budget_usd_per_day is not enforced")
 
 
 def build_local(config: Config, shared: Shared, address: str, token: str) -> Service:

@@ -191,7 +191,11 @@ class Limits:
 class Fleet:
     """Sharing limits with other nodes."""
 
-    backend: str = key(choice("memory", "redis"), "memory", "memory: this node alone; redis: all that share a server.")
+    backend: str = key(
+        choice("memory", "redis"),
+        "memory",
+        "memory: this node alone; redis: all that share a server (not in this version: it warns).",
+    )
     redis_url: str = key(redis_url(), "", "The Redis or Valkey server that nodes share.", secret=True)
     namespace: str = key(_NAME, "ai-client", "The beginning of every name on that server.")
     node_name: str = key(optional_name(), "", "This node's name among the others; nothing: the host's name.")
@@ -309,7 +313,7 @@ class App:
     requests_per_minute: int = key(_QUOTA, 0, "Requests a minute; 0 for no limit of its own.")
     tokens_per_minute: int = key(_QUOTA, 0, "Tokens a minute, in and out; 0 for no limit of its own.")
     budget_usd_per_day: Decimal | None = key(
-        optional(money()), None, "What it may spend in a day; nothing: no budget.", unit="USD"
+        optional(money()), None, "What it may spend in a day; nothing: no budget. Not enforced yet.", unit="USD"
     )
     priority: int = key(_PRIORITY, 5, "Priority of its calls, from 1 (last) to 10 (first).")
     tag: str = key(optional_name(), "", "The label under which its cost is booked; nothing: its name.")

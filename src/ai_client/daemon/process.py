@@ -46,8 +46,10 @@ class Daemon:
     async def start(self) -> None:
         """Listen and be ready. Raises `ConfigurationError`, or OSError when an address cannot be had."""
         loaded = self._load()
+        await self._start(loaded, listen_fds(self._environ, os.getpid()))
+
+    async def _start(self, loaded: Loaded, inherited: list[socket.socket]) -> None:
         config = self._config = loaded.config
-        inherited = listen_fds(self._environ, os.getpid())
         wanted = [] if inherited else [parse_address(text) for text in self._listen or config.daemon.listen]
         self._addresses = [*map(_address_of, inherited), *wanted]
         gate = Gate(config.apps)

@@ -216,7 +216,8 @@ class ClientConnection(asyncio.Protocol):
         try:
             self._parser.feed_data(data)
         except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
-            sound = self._stopped(error, data)
+            sound = False
+            self._stopped(error)
         phase = self._phase
         if phase == _FINISH:
             self._finish(sound)
@@ -283,20 +284,15 @@ class ClientConnection(asyncio.Protocol):
 
     # ---- ending
 
-    def _stopped(self, error: Exception, data: bytes) -> bool:
-        """The parser could not, or need not, go on. True when the connection is none the worse for it."""
+    def _stopped(self, error: Exception) -> None:
+        """The parser could not, or need not, go on: whatever else comes, the connection serves nobody after this."""
         cause = error.__context__
         if isinstance(cause, _NoBody):
             self._phase = _FINISH
-            self._keeps = self._parser.should_keep_alive()
-            self._parser = httptools.HttpResponseParser(self)  # the former one waits for a body
-            return data.endswith(b"\r\n\r\n")
-        if self._phase == _FINISH:
-            return False
-        if not isinstance(cause, AIClientError):
-            cause = BrokenReplyError(f"{self._where} answered something that is not HTTP/1.1: {error}")
-        self._break_off(cause)
-        return False
+        elif self._phase != _FINISH:
+            if not isinstance(cause, AIClientError):
+                cause = BrokenReplyError(f"{self._where} answered something that is not HTTP/1.1: {error}")
+            self._break_off(cause)
 
     def _finish(self, sound: bool) -> None:
         self._phase = _NOTHING
@@ -380,7 +376,7 @@ class ClientConnection(asyncio.Protocol):
 
 
 class _NoBody(Exception):
-    """The answer to HEAD ends with its head, and llhttp cannot know."""
+    """The answer to HEAD ends with its head, and llhttp cannot be told. It is too rare to keep a connection for."""
 
 
 class _SurplusError(Exception):

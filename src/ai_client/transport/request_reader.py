@@ -106,12 +106,15 @@ class RequestReader:
         mark = self.mark
         size = len(data)
         self._seen += size
-        try:
-            self._parser.feed_data(data)
-        except httptools.HttpParserUpgrade as upgrade:
-            self._feed_past_upgrade(data, upgrade)
-        except httptools.HttpParserError as error:
-            raise _reason(error) from None
+        while data:
+            try:
+                self._parser.feed_data(data)
+                break
+            except httptools.HttpParserUpgrade as upgrade:
+                data = data[upgrade.args[0] :]
+            except httptools.HttpParserError as error:
+                raise _reason(error) from None
+            data = self._without_offer() + data
         if self.stage == IDLE:
             self._seen = 0
         elif self.mark == mark:
@@ -231,28 +234,16 @@ class RequestReader:
         elif self._inside - self._body_size > self._body_size + limits.max_header:
             raise Refusal(400, "invalid_request", "the body comes in chunks that are more wrapping than content")
 
-    def _feed_past_upgrade(self, data: bytes, upgrade: httptools.HttpParserUpgrade) -> None:
-        """Decline the offer to change protocols (RFC 9110 section 7.8) and read the request as what it is.
+    def _without_offer(self) -> bytes:
+        """The head just read, without its offer to change protocols (RFC 9110 section 7.8), for a new parser.
 
-        Java's HTTP client sends one with every first request. llhttp takes the body for the other protocol, so the
-        head is parsed again without the offer.
+        Java's HTTP client makes the offer with its first request to every server, and llhttp would take what follows
+        the head for the other protocol.
         """
-        rest = memoryview(data)
-        while True:
-            rest = rest[upgrade.args[0] :]
-            method = self._parser.get_method()
-            fields = b"".join(b"%b: %b\r\n" % pair for pair in self._headers if pair[0] != b"upgrade")
-            version = self._parser.get_http_version().encode()
-            self._parser = httptools.HttpRequestParser(self)
-            try:
-                self._parser.feed_data(b"%b %b HTTP/%b\r\n%b\r\n" % (method, self._url, version, fields))
-                self._parser.feed_data(rest)
-            except httptools.HttpParserUpgrade as another:
-                upgrade = another
-            except httptools.HttpParserError as error:
-                raise _reason(error) from None
-            else:
-                return
+        fields = b"".join(b"%b: %b\r\n" % pair for pair in self._headers if pair[0] != b"upgrade")
+        method, version = self._parser.get_method(), self._parser.get_http_version().encode()
+        self._parser = httptools.HttpRequestParser(self)
+        return b"%b %b HTTP/%b\r\n%b\r\n" % (method, self._url, version, fields)
 
     def _header_too_large(self) -> Refusal:
         limits = self._limits

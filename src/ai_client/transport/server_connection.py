@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import socket
 import struct
 from collections import deque
@@ -44,6 +45,7 @@ class ServerConnection(asyncio.Protocol):
         "_exchange",
         "_limits",
         "_loop",
+        "_outcome",
         "_peer_uid",
         "_reader",
         "_refusal",
@@ -70,6 +72,7 @@ class ServerConnection(asyncio.Protocol):
         self._ahead = 0  # bytes of bodies in `_waiting`
         self._answering_ahead = False
         self._exchange: Exchange | None = None
+        self._outcome: Awaitable[None] | None = None  # of the handler; awaited by `_task`
         self._task: asyncio.Task[None] | None = None
         self._refusal: Refusal | None = None  # to be sent once everything before it is answered
         self._deaf = False  # what still arrives is thrown away
@@ -180,6 +183,7 @@ class ServerConnection(asyncio.Protocol):
             self._crashed(error, exchange)
             return
         if outcome is not None:
+            self._outcome = outcome
             self._task = self._loop.create_task(self._run(outcome, exchange))
 
     async def _run(self, outcome: Awaitable[None], exchange: Exchange) -> None:
@@ -223,7 +227,7 @@ class ServerConnection(asyncio.Protocol):
         """An answer is complete: close, or take the next request."""
         exchange.closed = True
         self._exchange = None
-        self._task = None
+        self._outcome = self._task = None
         if self.close_after:
             # whoever has still something to send must be let finish, or the kernel answers it with a reset
             self._end(linger=self._deaf or bool(self._waiting) or self._reader.stage != 0)
@@ -317,9 +321,12 @@ class ServerConnection(asyncio.Protocol):
         self.write_paused = False
         self._wake_drainers()
         exchange, self._exchange = self._exchange, None
-        task, self._task = self._task, None
+        task, outcome = self._task, self._outcome
+        self._task = self._outcome = None
         if task is not None:
             task.cancel()
+            if inspect.iscoroutine(outcome) and inspect.getcoroutinestate(outcome) == inspect.CORO_CREATED:
+                outcome.close()  # not begun, and now never will be: Python would complain of it
         if exchange is not None:
             exchange.disconnected()
 

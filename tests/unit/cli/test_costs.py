@@ -23,7 +23,7 @@ DAY_NS = 86_400_000_000_000
 def conf(tmp_path: Path) -> Path:
     """A configuration with a ledger, still empty."""
     path = tmp_path / "a.conf"
-    path.write_text(f"[api]\nprovider = p\napi_key = k\n[costs]\nledger = {tmp_path / 'ledger'}\n")
+    path.write_text(f"[api]\nprovider = p\napi_key = hs_k\n[costs]\nledger = {tmp_path / 'ledger'}\n")
     return path
 
 
@@ -97,7 +97,7 @@ def test_nothing_booked_is_said_and_no_ledger_is_made(conf: Path, tmp_path: Path
 
 def test_no_ledger_configured(tmp_path: Path) -> None:
     path = tmp_path / "a.conf"
-    path.write_text("[api]\nprovider = p\napi_key = k\n")
+    path.write_text("[api]\nprovider = p\napi_key = hs_k\n")
     result = show(path)
     assert (result.exit_code, "set `ledger = " in result.stderr) == (1, True)
 

@@ -223,6 +223,7 @@ def test_an_offer_to_upgrade_is_declined() -> None:
 
 def test_what_is_wrong_behind_an_offer_to_upgrade_is_refused_too() -> None:
     assert refused(START + OFFER + b"Content-Length: 9\r\n\r\n", ServerLimits(max_body=8)) == 413
+    assert refused(START.replace(b"Host", b"Hose") + OFFER + b"\r\n") == 400
     reader = Reader()
     with pytest.raises(Refusal, match="not valid HTTP"):
         reader.feed(START + OFFER + b"\r\nGET\0")

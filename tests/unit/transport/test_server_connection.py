@@ -470,6 +470,22 @@ def test_a_client_that_leaves_cancels_the_handler(on_each: Run) -> None:
     on_each(scene())
 
 
+def test_a_client_that_leaves_before_the_handler_began(run: Run) -> None:
+    async def scene() -> None:
+        gate = Gate()
+        async with Serving(gate) as serving, dial(serving.address) as client:
+            client.send(b"GET / HTTP/1.1\r\nHost: test\r\n")
+            await until(lambda: serving.server.in_flight)
+            (connection,) = serving.server.connections
+            connection.data_received(b"\r\n")
+            connection.eof_received()
+            await turns()
+            assert gate.entered == []
+            assert serving.crashes == []
+
+    run(scene())
+
+
 def test_a_client_that_resets_cancels_the_handler(on_each: Run) -> None:
     async def scene() -> None:
         gate = Gate()

@@ -1,0 +1,128 @@
+"""The daemon's beginning and end, where things go wrong."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import socket
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from ai_client.config.load import Loaded, load
+from ai_client.daemon.process import Daemon, _address_of
+from ai_client.errors import ConfigurationError
+from tests.gateway import serving, simulated, write_config
+from tests.running import Run
+
+
+def reads(path: Path) -> Callable[[], Loaded]:
+    return lambda: load(path, {})
+
+
+def test_an_address_that_is_taken_leaves_nothing_behind(run: Run, tmp_path: Path) -> None:
+    async def scene() -> None:
+        config = write_config(tmp_path, "http://127.0.0.1:1/v1")
+        with socket.create_server(("127.0.0.1", 0)) as taken:
+            listen = (f"unix:{tmp_path / 's'}", f"127.0.0.1:{taken.getsockname()[1]}")
+            with pytest.raises(OSError, match="in use"):
+                await Daemon(reads(config), listen, {}).start()
+        assert not (tmp_path / "s").exists()
+
+    run(scene())
+
+
+@pytest.mark.parametrize("listen", [("nonsense",), ("0.0.0.0:0",)])
+def test_a_wrong_address_is_said_before_anything_is_opened(run: Run, tmp_path: Path, listen: tuple[str]) -> None:
+    async def scene() -> None:
+        config = write_config(tmp_path, "http://127.0.0.1:1/v1")
+        with pytest.raises(ConfigurationError):
+            await Daemon(reads(config), listen, {}).start()
+        assert not (tmp_path / "logs").exists()
+
+    run(scene())
+
+
+BROKEN_PEM = "-----BEGIN CERTIFICATE-----\nbroken\n-----END CERTIFICATE-----\n"
+"""Looks like a certificate until somebody reads it."""
+
+
+def test_what_shows_only_when_it_is_tried_is_a_configuration_mistake(run: Run, tmp_path: Path) -> None:
+    async def scene() -> None:
+        config = write_config(tmp_path, "https://127.0.0.1:1/v1")
+        (tmp_path / "ca.pem").write_text(BROKEN_PEM)
+        loaded = with_certificates(load(config, {}), tmp_path / "ca.pem")
+        with pytest.raises(ConfigurationError, match=r"ca\.pem cannot be used"):
+            await Daemon(lambda: loaded, ("127.0.0.1:0",), {}).start()
+
+    run(scene())
+
+
+def with_certificates(loaded: Loaded, path: Path) -> Loaded:
+    """The configuration, after a file that it names has changed since it was checked."""
+    providers = {
+        name: dataclasses.replace(provider, cert_path=path) for name, provider in loaded.config.providers.items()
+    }
+    return dataclasses.replace(loaded, config=dataclasses.replace(loaded.config, providers=providers))
+
+
+def test_a_reload_that_only_fails_when_it_is_tried_is_refused_too(run: Run, tmp_path: Path) -> None:
+    async def scene() -> None:
+        async with simulated() as simulator:
+            async with serving(write_config(tmp_path, simulator.url)) as (daemon, _):
+                service = daemon._handler.service
+                (tmp_path / "ca.pem").write_text(BROKEN_PEM)
+                changed = with_certificates(load(write_config(tmp_path, "https://127.0.0.1:1/v1"), {}), tmp_path / "ca.pem")
+                daemon._load = lambda: changed
+                await daemon.reload()
+                assert daemon._handler.service is service
+                assert "cannot be used" in daemon._handler.state.reload_failed
+
+    run(scene())
+
+
+def test_warnings_of_the_configuration_are_logged(run: Run, tmp_path: Path) -> None:
+    async def scene() -> None:
+        async with serving(write_config(tmp_path, "http://127.0.0.1:1/v1", {"performance": {"rate_limit": 60}})):
+            pass
+        assert "rate_limit" in (tmp_path / "logs" / "daemon.log").read_text()
+
+    run(scene())
+
+
+def test_the_watchdog_is_petted_twice_as_often_as_it_asks(run: Run, tmp_path: Path) -> None:
+    async def scene() -> None:
+        loop = asyncio.get_running_loop()
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as supervisor:
+            supervisor.bind(str(tmp_path / "notify"))
+            supervisor.setblocking(False)
+            environ = {"NOTIFY_SOCKET": str(tmp_path / "notify"), "WATCHDOG_USEC": "2000"}
+            async with serving(write_config(tmp_path, "http://127.0.0.1:1/v1"), environ=environ):
+                assert (await loop.sock_recv(supervisor, 999)).startswith(b"READY=1")
+                for _ in range(3):
+                    assert await loop.sock_recv(supervisor, 999) == b"WATCHDOG=1"
+
+    run(scene())
+
+
+def test_the_address_of_a_socket() -> None:
+    with socket.socket(socket.AF_UNIX) as abstract:
+        abstract.bind("\0ai-client-test")
+        assert _address_of(abstract).local
+    with socket.create_server(("::1", 0), family=socket.AF_INET6) as tcp:
+        assert str(_address_of(tcp)) == f"[::1]:{tcp.getsockname()[1]}"
+
+
+def test_inherited_sockets_are_given_back_when_it_cannot_begin(run: Run, tmp_path: Path) -> None:
+    """With no token, a socket that systemd opened to the network is refused like any other."""
+
+    async def scene() -> None:
+        config = write_config(tmp_path, "http://127.0.0.1:1/v1")
+        daemon = Daemon(reads(config), (), {})
+        exposed = socket.create_server(("0.0.0.0", 0))  # noqa: S104
+        with pytest.raises(ConfigurationError, match="can be reached from other machines"):
+            await daemon._start(load(config, {}), [exposed])
+        assert exposed.fileno() == -1
+
+    run(scene())

@@ -1,0 +1,122 @@
+"""When one target fails, the next: but only where the next can mend it."""
+
+from __future__ import annotations
+
+import pytest
+
+from ai_client.errors import (
+    AIClientError,
+    AuthenticationError,
+    BrokenReplyError,
+    ConnectError,
+    ContentPolicyError,
+    ContextLengthError,
+    InvalidRequestError,
+    OverloadedError,
+    RateLimitedError,
+    UpstreamError,
+    UpstreamStatusError,
+    UpstreamTimeoutError,
+)
+from ai_client.model.call import Attempt, Target
+from ai_client.model.reply import Reply
+from ai_client.model.request import Endpoint
+from ai_client.pipeline.fallback import Fallback
+from ai_client.testing import reply
+from tests.calls import make_call
+from tests.running import Run
+from tests.unit.pipeline.stages import Inside
+
+TARGETS = [Target("a", "m", "m"), Target("b", "m", "m"), Target("c", "n", "n")]
+
+MOVES_ON = [
+    ConnectError("x"),
+    BrokenReplyError("x"),
+    UpstreamTimeoutError("x", phase="idle"),
+    UpstreamStatusError("x", status=500),
+    UpstreamStatusError("x", status=429),
+    RateLimitedError("x"),
+    OverloadedError("x"),
+    ContextLengthError("x"),
+]
+COMES_BACK = [
+    InvalidRequestError("x"),
+    AuthenticationError("x"),
+    ContentPolicyError("x"),
+    UpstreamStatusError("x", status=501),
+]
+
+
+def tried(inside: Inside) -> list[str]:
+    return [attempt.target.provider for attempt in inside.attempts]
+
+
+def test_the_first_that_answers_is_enough(run: Run) -> None:
+    inside = Inside(reply(b"1"))
+    assert run(Fallback(inside, 6)(make_call(), TARGETS)).body == b"1"
+    assert tried(inside) == ["a"]
+    assert inside.attempts[0].number == 1
+
+
+@pytest.mark.parametrize("error", MOVES_ON, ids=repr)
+def test_what_another_target_can_mend_moves_on(run: Run, error: AIClientError) -> None:
+    inside = Inside(error, error, reply(b"3"))
+    assert run(Fallback(inside, 6)(make_call(), TARGETS)).body == b"3"
+    assert tried(inside) == ["a", "b", "c"]
+
+
+@pytest.mark.parametrize("error", COMES_BACK, ids=repr)
+def test_what_no_target_can_mend_comes_back_at_once(run: Run, error: AIClientError) -> None:
+    inside = Inside(error)
+    with pytest.raises(type(error)) as caught:
+        run(Fallback(inside, 6)(make_call(), TARGETS))
+    assert caught.value is error
+    assert tried(inside) == ["a"]
+
+
+def test_when_all_fail_the_first_error_is_the_one(run: Run) -> None:
+    errors = [UpstreamStatusError(name, status=500) for name in "abc"]
+    with pytest.raises(UpstreamStatusError, match="a"):
+        run(Fallback(Inside(*errors), 6)(make_call(), TARGETS))
+
+
+def test_a_request_at_fault_elsewhere_says_what_came_first(run: Run) -> None:
+    """The fallback model may not know a field that the first one knows: that is not what the caller has to mend."""
+    second = InvalidRequestError("b does not know this field")
+    with pytest.raises(ConnectError) as caught:
+        run(Fallback(Inside(ConnectError("a is down"), second), 6)(make_call(), TARGETS))
+    assert caught.value.__cause__ is second
+
+
+def test_the_attempts_are_bounded_over_all_targets(run: Run) -> None:
+    inside = Inside(ConnectError("x"))
+
+    async def counting(attempt: Attempt) -> Reply:
+        attempt.call.record.attempts += 2
+        return await inside(attempt)
+
+    with pytest.raises(ConnectError):
+        run(Fallback(counting, 4)(make_call(), TARGETS))
+    assert tried(inside) == ["a", "b"]
+
+
+@pytest.mark.parametrize(
+    ("method", "error", "targets"),
+    [
+        ("POST", BrokenReplyError("x"), ["a"]),
+        ("POST", UpstreamTimeoutError("x", phase="first_byte"), ["a"]),
+        ("POST", UpstreamStatusError("x", status=503), ["a"]),
+        ("POST", ConnectError("x"), ["a", "b", "c"]),
+        ("POST", UpstreamTimeoutError("x", phase="connect"), ["a", "b", "c"]),
+        ("POST", RateLimitedError("x"), ["a", "b", "c"]),
+        ("GET", BrokenReplyError("x"), ["a", "b", "c"]),
+    ],
+)
+def test_what_was_sent_and_is_not_ours_to_repeat_is_not(
+    run: Run, method: str, error: UpstreamError, targets: list[str]
+) -> None:
+    inside = Inside(error)
+    call = make_call(endpoint=Endpoint.OTHER, path="/files", method=method)
+    with pytest.raises(type(error)):
+        run(Fallback(inside, 6)(call, TARGETS))
+    assert tried(inside) == targets

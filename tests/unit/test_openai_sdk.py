@@ -1,0 +1,146 @@
+"""`get_client()` and `get_async_client()`: what of the SDK's requests reaches the pipeline, and what comes back."""
+
+from __future__ import annotations
+
+import asyncio
+import subprocess
+import sys
+from pathlib import Path
+
+import openai
+import pytest
+
+from ai_client.client import AsyncAIClient
+from ai_client.errors import ConfigurationError
+from ai_client.openai_sdk import get_async_client, get_client
+from tests.gateway import HELLO, KEY, recorder, simulated, write_config
+from tests.running import Run
+from tests.wire import until
+
+CHUNK = b'data: {"id":"x","object":"chat.completion.chunk","choices":[{"index":0,"delta":{"content":"a"}}]}\n\n'
+
+
+def test_the_request_travels_and_the_sdks_own_key_does_not(run: Run, tmp_path: Path) -> None:
+    async def scene() -> None:
+        async with (
+            recorder() as upstream,
+            get_async_client(AsyncAIClient(config=write_config(tmp_path, upstream.url)), organization="org") as client,
+        ):
+            await client.chat.completions.create(
+                model="gpt-4.1", messages=HELLO, extra_body={"own": 1}, extra_headers={"x-priority": "9", "x-own": "1"}
+            )
+            await client.post("/files/a%2Fb?purpose=x", cast_to=object, body={"a": 1})
+            chat, other = upstream.requests
+            assert b'"own":1' in chat.body
+            assert chat.header(b"authorization") == b"Bearer " + KEY.encode()
+            assert chat.header(b"openai-organization") == b"org"
+            assert chat.header(b"x-own") is None
+            assert (other.method, other.path, other.query) == ("POST", "/v1/files/a%2Fb", "purpose=x")
+
+    run(scene())
+
+
+def test_a_priority_that_makes_no_sense_is_the_usual_one(run: Run, tmp_path: Path) -> None:
+    async def scene() -> None:
+        async with (
+            recorder() as upstream,
+            get_async_client(AsyncAIClient(config=write_config(tmp_path, upstream.url))) as client,
+        ):
+            await client.chat.completions.create(
+                model="gpt-4.1", messages=HELLO, extra_headers={"x-priority": "high"}
+            )
+            assert len(upstream.requests) == 1
+
+    run(scene())
+
+
+def test_the_sdks_timeout_is_kept(run: Run, tmp_path: Path) -> None:
+    async def scene() -> None:
+        async with (
+            simulated("stall") as simulator,
+            get_async_client(AsyncAIClient(config=write_config(tmp_path, simulator.url))) as client,
+        ):
+            with pytest.raises(openai.APIStatusError) as caught:
+                await client.with_options(timeout=0.1).chat.completions.create(model="gpt-4.1", messages=HELLO)
+            assert caught.value.status_code == 504
+
+    run(scene())
+
+
+def test_a_stream_that_is_left_ends_at_the_provider(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def program() -> None:
+        with get_client() as client:
+            stream = client.chat.completions.create(model="gpt-4.1", messages=HELLO, stream=True)
+            assert next(iter(stream)).choices[0].delta.content == "a"
+            stream.close()
+            unread = client.chat.completions.create(model="gpt-4.1", messages=HELLO, stream=True)
+        unread.close()
+
+    async def scene() -> None:
+        async with recorder() as upstream:
+            monkeypatch.setenv("AI_CLIENT_CONFIG", str(write_config(tmp_path, upstream.url)))
+            upstream.headers, upstream.pieces, upstream.hold = [(b"content-type", b"text/event-stream")], [CHUNK], True
+            await asyncio.to_thread(program)
+            await until(lambda: upstream.left == 2)
+
+    run(scene())
+
+
+def test_a_stream_that_breaks_raises_the_sdks_error(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def program() -> None:
+        with get_client() as client:
+            stream = client.chat.completions.create(model="gpt-4.1", messages=HELLO, stream=True)
+            with pytest.raises(openai.APIError, match="complete"):
+                list(stream)
+
+    async def scene() -> None:
+        async with recorder() as upstream:
+            monkeypatch.setenv("AI_CLIENT_CONFIG", str(write_config(tmp_path, upstream.url)))
+            upstream.headers, upstream.pieces = [(b"content-type", b"text/event-stream")], [CHUNK, CHUNK]
+            await asyncio.to_thread(program)
+            async with get_async_client() as client:
+                stream = await client.chat.completions.create(model="gpt-4.1", messages=HELLO, stream=True)
+                with pytest.raises(openai.APIError, match="complete"):
+                    async for _ in stream:
+                        pass
+
+    run(scene())
+
+
+def test_headers_tell_what_happened(run: Run, tmp_path: Path) -> None:
+    async def scene() -> None:
+        async with (
+            simulated() as simulator,
+            get_async_client(AsyncAIClient(config=write_config(tmp_path, simulator.url))) as client,
+        ):
+            answer = await client.chat.completions.with_raw_response.create(model="gpt-4.1", messages=HELLO)
+            assert answer.headers["x-ai-client-target"] == "holysheep/gpt-4.1"
+            assert answer.headers["x-request-id"].startswith("req_")
+
+    run(scene())
+
+
+def test_a_configuration_that_is_wrong(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AI_CLIENT_API__API_KEY", "sk-wrong")
+    with pytest.raises(ConfigurationError, match="hs_"):
+        get_client()
+    with pytest.raises(ConfigurationError, match="hs_"):
+        get_async_client()
+
+
+def test_closing_twice_is_harmless(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AI_CLIENT_CONFIG", str(write_config(tmp_path, "http://127.0.0.1:1/v1")))
+    client = get_client()
+    client.close()
+    client.close()
+
+
+def test_without_the_sdk_it_says_what_to_install() -> None:
+    script = "import sys; sys.modules['openai'] = None; import ai_client; ai_client.get_client"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert "pip install 'ai-client[openai]'" in done.stderr
