@@ -24,10 +24,11 @@ from bench.parts.openloop import openloop
 from bench.parts.start import start
 from bench.parts.streams import streams_and_memory
 from bench.peers import SkippedError
-from bench.processes import NotReadyError, Processes, allow_many_files
+from bench.processes import Neighbours, NotReadyError, Processes, allow_many_files
 from bench.report import Findings
 
 _RESULTS = Path(__file__).parent / "results"
+_QUIET_CORES = 0.1
 _PARTS: dict[str, Callable[[Lab], Findings]] = {
     "cpu": cpu,
     "peers": against_peers,
@@ -104,13 +105,17 @@ def main() -> int:
             quick=options.quick,
             peers=not options.no_peers,
         )
+        neighbours = Neighbours(processes)
         try:
             findings = _measure(lab, options.only)
         except KeyboardInterrupt:
             print("interrupted; everything that was started is being stopped", file=sys.stderr)
             return 130
+        others = neighbours.cores()
     about = report.machine() | _versions(lab)
     about["how"] = "proxy on core 0; load and upstream on core 1; medians of rounds that take turns (lowest to highest)"
+    noisy = "; NOT QUIET: repeat before quoting" if others > _QUIET_CORES else ""
+    about["others on this machine"] = f"used {others:.2f} cores meanwhile{noisy}"
     about["took"] = f"{time.monotonic() - begun:.0f} s" + (" (--quick)" if options.quick else "")
     text = report.markdown(findings, about)
     print("\n" + text)

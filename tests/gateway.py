@@ -179,7 +179,9 @@ class Recorder:
 
 
 @contextlib.asynccontextmanager
-async def recording(folder: Path, sections: Sections | None = None) -> AsyncIterator[tuple[Recorder, httpx.AsyncClient]]:
+async def recording(
+    folder: Path, sections: Sections | None = None
+) -> AsyncIterator[tuple[Recorder, httpx.AsyncClient]]:
     """A recorder, a daemon before it, and a plain HTTP client of the daemon."""
     async with recorder() as upstream:
         config = write_config(folder, upstream.url, sections)

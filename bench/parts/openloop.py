@@ -86,7 +86,7 @@ def _details(found: Mapping[str, Sequence[Latencies]], contestants: Sequence[Con
             f"{spread([getattr(each, field) for each in results]).median:.2f}"
             for field in ("p50_ms", "p95_ms", "p99_ms")
         )
-        text = f"p50 / p95 / p99 {absolute} ms"
+        text = f"p50 / p95 / p99 {absolute} ms (p99 of the quietest round {min(each.p99_ms for each in results):.2f})"
         if contestant.process is not None:
             added = (_added(found, contestant.name, field) for field in ("p50_ms", "p95_ms", "p99_ms"))
             text += ", added " + " / ".join(f"{each.median:.2f}" for each in added) + " ms"

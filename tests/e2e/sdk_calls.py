@@ -83,7 +83,11 @@ def models(client: openai.OpenAI) -> None:
 
 def errors(client: openai.OpenAI) -> None:
     calls: list[tuple[type[openai.APIStatusError], str, Callable[[], object]]] = [
-        (openai.BadRequestError, "messages is empty", lambda: client.chat.completions.create(model="gpt-4.1", messages=[])),
+        (
+            openai.BadRequestError,
+            "messages is empty",
+            lambda: client.chat.completions.create(model="gpt-4.1", messages=[]),
+        ),
         (openai.NotFoundError, "gpt-4.1", lambda: client.chat.completions.create(model="gpt-4", messages=HELLO)),
         (openai.RateLimitError, "", lambda: client.chat.completions.create(model=REFUSES, messages=HELLO)),
         (
@@ -96,11 +100,12 @@ def errors(client: openai.OpenAI) -> None:
     for kind, says, call in calls:
         try:
             call()
-        except kind as error:
-            assert says in str(error), error
-            assert error.response.json()["error"]["message"]
+        except kind as raised:
+            error = raised
         else:
             raise AssertionError(f"no {kind.__name__}")
+        assert says in str(error), error
+        assert error.response.json()["error"]["message"]
 
 
 def responses(client: openai.OpenAI) -> None:
@@ -123,7 +128,9 @@ async def asynchronous(client: openai.AsyncOpenAI) -> None:
             break
         await left.response.aclose()
         try:
-            async for _ in await client.chat.completions.create(model=BREAKS, messages=HELLO, max_tokens=30, stream=True):
+            async for _ in await client.chat.completions.create(
+                model=BREAKS, messages=HELLO, max_tokens=30, stream=True
+            ):
                 pass
         except openai.APIError:
             pass
@@ -142,7 +149,17 @@ async def asynchronous(client: openai.AsyncOpenAI) -> None:
 
 def main() -> None:
     """Make every call, and say so."""
-    calls = [chat, streaming_chat, stream_left_early, broken_stream, raw_response, completions, embeddings, models, errors]
+    calls = [
+        chat,
+        streaming_chat,
+        stream_left_early,
+        broken_stream,
+        raw_response,
+        completions,
+        embeddings,
+        models,
+        errors,
+    ]
     if hasattr(openai.OpenAI, "responses"):
         calls.append(responses)
     if sys.argv[1] == "daemon":

@@ -34,7 +34,7 @@ CHAT = "/v1/chat/completions"
         (b'{"model": "gpt-4.1", "messages": [{"content": "a"}]}', "missing required field `role`", None),
         (b'{"model": "gpt-4.1", "messages": [{"role": "user", "content": 5}]}', "got `int`", None),
         (b'{"model": "gpt-4.1", "messages": [{"role": "user"}], "stream": "yes"}', "got `str`", "stream"),
-        (b'{"model": "gpt-4.1", "messages": [{"role": "user"}], "max_tokens": -1}', "must not be negative", "max_tokens"),
+        (b'{"model": "gpt-4.1", "messages": [{"role": "user"}], "n": -1}', "must not be negative", "n"),
         (b'{"model": "gpt-4.1", "messages": [{"role": "user", "content": "\xff\xfe"}]}', "not valid UTF-8", None),
         (b"\x00\x01\x02", "not valid JSON", None),
         (b"[" * 100_000, "", None),

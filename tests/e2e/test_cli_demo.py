@@ -81,8 +81,10 @@ def test_with_a_key_the_real_provider_is_asked_after_consent(run: Run, tmp_path:
             assert "They will cost about $0.0" in err
             assert "say --yes, or unset the key" in err
             assert provider.stats()["requests"] == 0
+            environ["AI_CLIENT_MONITORING__ENABLE_METRICS"] = "no"
             code, out, err = await demo(tmp_path, *asked, "--yes", **environ)
             assert code == 0, err
+            assert "daemon      gives no figures of its own" in out
             assert "answered    6 of 6" in out
             assert "to the real provider." in err
             assert "hs_real" not in (tmp_path / "out" / "ai-client.conf").read_text()
@@ -131,3 +133,10 @@ def test_a_folder_that_cannot_be_made_is_said_so(run: Run, tmp_path: Path, quest
     (tmp_path / "file").write_text("")
     code, _, err = run(demo(tmp_path, "--questions", str(questions), "--out", "file/x"))
     assert (code, "Not a directory" in err) == (1, True)
+
+
+def test_a_batch_that_cannot_begin_is_the_end(run: Run, tmp_path: Path, questions: Path) -> None:
+    (tmp_path / "out" / "answers.jsonl").mkdir(parents=True)
+    code, out, err = run(demo(tmp_path, "--questions", str(questions), "--out", "out"))
+    assert (code, out) == (2, "")
+    assert "answers.jsonl cannot be written" in err

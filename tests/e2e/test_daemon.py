@@ -14,13 +14,14 @@ from tests.running import Run
 from tests.wire import dial, post, until
 
 ODD = (
-    '\n{ "messages" :[{"role":"user","content":"\\u00e9\\ud83d\\ude00 caf\u00e9","name":"a","x":1.0e0}],\t"model":"gpt-4.1",'
+    '\n{ "messages" :[{"role":"user","content":"\\u00e9\\ud83d\\ude00 caf\u00e9","name":"a","x":1.0e0}],'
+    '\t"model":"gpt-4.1",'
     '"temperature" : 0.50, "unheard_of":{"deep":[null,true,-0.0,1E400]}, "logit_bias":{"50256":-100}}\n'
 ).encode()
 ODD_ANSWER = (
-    '{"choices":[] ,"id" :"x", "model":"gpt-4.1","unknown":{"n":1.10},"usage":{"prompt_tokens":10,"completion_tokens":2,'
-    '"total_tokens":12,"vendor":"\\u00fc"}}  '
-).encode()
+    b'{"choices":[] ,"id" :"x", "model":"gpt-4.1","unknown":{"n":1.10},"usage":{"prompt_tokens":10,'
+    b'"completion_tokens":2,"total_tokens":12,"vendor":"\\u00fc"}}  '
+)
 
 
 def test_bodies_travel_byte_for_byte_both_ways(run: Run, tmp_path: Path) -> None:
@@ -65,7 +66,11 @@ def test_only_what_has_to_change_is_changed(run: Run, tmp_path: Path) -> None:
         async with recorder() as upstream:
             sections = {
                 "routing": {"aliases": "fast: gemini-2.5-flash, far: remote-model"},
-                "provider far": {"base_url": upstream.url, "models": "remote-model=vendor/remote-1", "api_key": "other"},
+                "provider far": {
+                    "base_url": upstream.url,
+                    "models": "remote-model=vendor/remote-1",
+                    "api_key": "other",
+                },
             }
             config = write_config(tmp_path, upstream.url, sections)
             async with serving(config) as (_, url), httpx.AsyncClient(base_url=url) as client:

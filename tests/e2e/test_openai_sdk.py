@@ -1,4 +1,4 @@
-"""The official `openai` SDK, as it is now and as it was at 1.12.0: its real calls, through the daemon and in-process."""
+"""The official `openai` SDK, as it is now and at 1.12.0: its real calls, through the daemon and in-process."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ from ai_client.transport.exchange import Exchange, Request
 from ai_client.transport.sse import DONE, EventParser
 from tests.gateway import HELLO, KEY, error_of, gateway, recording, serving, write_config
 from tests.running import Run
-from tests.wire import RawClient, Serving, dial, post, turns, until
+from tests.wire import RawClient, Serving, dial, get, post, turns, until
 
 STREAM: Any = {"model": "gpt-4.1", "messages": HELLO, "max_tokens": 30, "stream": True}
 SSE = (b"content-type", b"text/event-stream; charset=utf-8")
@@ -108,7 +108,9 @@ def test_a_cached_stream_is_replayed_byte_for_byte(run: Run, tmp_path: Path) -> 
     run(scene())
 
 
-@pytest.mark.parametrize("fault", ["cut:reset", "cut:fin", "cut:close", "no-done", "no-finish", "bad-json", "sse-error"])
+@pytest.mark.parametrize(
+    "fault", ["cut:reset", "cut:fin", "cut:close", "no-done", "no-finish", "bad-json", "sse-error"]
+)
 def test_a_stream_that_breaks_says_so_and_does_not_end_cleanly(run: Run, tmp_path: Path, fault: str) -> None:
     async def scene() -> None:
         async with gateway(tmp_path, f"{fault}@after=4", token_ms=1, latency_ms=0) as (_, client):
@@ -200,6 +202,40 @@ def test_many_streams_at_once_do_not_mix(run: Run, tmp_path: Path) -> None:
 
                 words = [f"<{number}>" for number in range(40)]
                 assert await asyncio.gather(*map(one, words)) == [word * 20 for word in words]
+
+    run(scene())
+
+
+def test_a_slow_reader_slows_the_provider_down_and_gets_it_all(run: Run, tmp_path: Path) -> None:
+    pieces, size = 200, 256 * 1024
+    written: list[int] = []
+
+    async def pour(request: Request, exchange: Exchange) -> None:
+        exchange.start(200, [(b"content-type", b"application/octet-stream")])
+        for number in range(pieces):
+            exchange.write(b"%d" % (number % 10) * size)
+            written.append(number)
+            if exchange.backed_up:
+                await exchange.drain()
+        exchange.end()
+
+    async def scene() -> None:
+        async with Serving(pour) as upstream:
+            config = write_config(tmp_path, upstream.url + "/v1")
+            async with serving(config) as (_, url):
+                host, _, port = url.removeprefix("http://").rpartition(":")
+                async with dial((host, int(port)), limit=size) as raw:
+                    raw.send(get("/v1/files/big/content"))
+                    await until(lambda: written)
+                    still = 0
+                    while still < 1_000:  # turns of the loop in which nothing more could be written
+                        before = len(written)
+                        await turns(1)
+                        still = still + 1 if len(written) == before else 0
+                    assert len(written) < pieces // 2
+                    answer = await raw.answer()
+                assert len(answer.body) == pieces * size
+                assert answer.body[::size] == b"0123456789" * (pieces // 10)
 
     run(scene())
 

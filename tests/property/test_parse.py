@@ -19,7 +19,19 @@ json = st.recursive(
     max_leaves=12,
 )
 names = st.sampled_from(
-    "model messages stream max_tokens max_completion_tokens n stream_options prompt input instructions role".split()
+    [
+        "model",
+        "messages",
+        "stream",
+        "max_tokens",
+        "max_completion_tokens",
+        "n",
+        "stream_options",
+        "prompt",
+        "input",
+        "instructions",
+        "role",
+    ]
 )
 bodies = st.dictionaries(names, json, max_size=8).map(lambda fields: {"model": "m", **fields})
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from ai_client.client import AsyncAIClient
+from ai_client.client import AsyncAIClient, Chunks
 from ai_client.errors import (
     AIClientError,
     BrokenReplyError,
@@ -49,6 +49,10 @@ async def recorded(folder: Path) -> AsyncIterator[tuple[Recorder, AsyncAIClient]
         AsyncAIClient(config=write_config(folder, upstream.url)) as client,
     ):
         yield upstream, client
+
+
+async def rest_of(stream: Chunks) -> list[dict[str, Any]]:
+    return [chunk async for chunk in stream]
 
 
 def text_of(answer: dict[str, Any]) -> str:
@@ -161,11 +165,10 @@ def test_a_stream_that_is_left_ends_at_the_provider(run: Run, tmp_path: Path, re
 def test_a_stream_that_breaks_off_raises(run: Run, tmp_path: Path) -> None:
     async def scene() -> None:
         async with library(tmp_path, "cut:reset@after=4", token_ms=1, latency_ms=0) as (_, client):
-            chunks = []
+            stream = await client.chat_completion(HELLO, "gpt-4.1", stream=True)
+            assert (await anext(stream))["choices"]
             with pytest.raises(BrokenReplyError):
-                async for chunk in await client.chat_completion(HELLO, "gpt-4.1", stream=True):
-                    chunks.append(chunk)
-            assert chunks
+                await rest_of(stream)
 
     run(scene())
 
@@ -302,7 +305,7 @@ def test_closing_twice_is_harmless_and_a_closed_client_says_so(run: Run, tmp_pat
 def test_through_the_nodes_daemon(run: Run, tmp_path: Path, way: str, monkeypatch: pytest.MonkeyPatch) -> None:
     async def scene() -> None:
         async with simulated("status:429@retry-after=3,model=claude-sonnet-4.5") as simulator:
-            sections = {"routing": {"aliases": "fast: gpt-4.1"}, "limits": {"max_wait": 0}}
+            sections: Sections = {"routing": {"aliases": "fast: gpt-4.1"}, "limits": {"max_wait": 0}}
             socket = f"unix:{tmp_path / 's'}"
             config = write_config(tmp_path, simulator.url, sections)
             async with serving(config, socket, "127.0.0.1:0") as (daemon, url):

@@ -46,9 +46,7 @@ def test_a_priority_that_makes_no_sense_is_the_usual_one(run: Run, tmp_path: Pat
             recorder() as upstream,
             get_async_client(AsyncAIClient(config=write_config(tmp_path, upstream.url))) as client,
         ):
-            await client.chat.completions.create(
-                model="gpt-4.1", messages=HELLO, extra_headers={"x-priority": "high"}
-            )
+            await client.chat.completions.create(model="gpt-4.1", messages=HELLO, extra_headers={"x-priority": "high"})
             assert len(upstream.requests) == 1
 
     run(scene())
@@ -67,9 +65,7 @@ def test_the_sdks_timeout_is_kept(run: Run, tmp_path: Path) -> None:
     run(scene())
 
 
-def test_a_stream_that_is_left_ends_at_the_provider(
-    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_stream_that_is_left_ends_at_the_provider(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def program() -> None:
         with get_client() as client:
             stream = client.chat.completions.create(model="gpt-4.1", messages=HELLO, stream=True)
@@ -88,9 +84,7 @@ def test_a_stream_that_is_left_ends_at_the_provider(
     run(scene())
 
 
-def test_a_stream_that_breaks_raises_the_sdks_error(
-    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_stream_that_breaks_raises_the_sdks_error(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def program() -> None:
         with get_client() as client:
             stream = client.chat.completions.create(model="gpt-4.1", messages=HELLO, stream=True)

@@ -18,7 +18,7 @@ import uvloop
 from ai_client.batch.tally import Summary
 from ai_client.cli.batch_view import usd
 from ai_client.cli.children import Children, clean_environment, send
-from ai_client.cli.demo_results import Question, Results, estimate, figures_of, graded, show
+from ai_client.cli.demo_results import Metrics, Question, Results, estimate, figures_of, graded, show
 from ai_client.cli.probe import get_local
 from ai_client.clock import Clock, SystemClock
 from ai_client.config.layers import KEY_VARIABLE, PATH_VARIABLE
@@ -214,14 +214,20 @@ async def _run(stage: Stage, children: Children) -> int:
         return code or 1
     folder = stage.folder
     written = msgspec.json.decode((folder / "summary.json").read_bytes())
-    try:
-        metrics = figures_of((await get_local(address, "/metrics", stage.clock)).body.decode())
-    except UpstreamError:  # the daemon died: what the batch has is worth showing all the same
-        metrics = None
+    metrics = await _metrics(stage, address)
     with (folder / "answers.jsonl").open("rb") as file:
         grades = graded(file, stage.book)
     show(Results(summary, written["alternatives"], grades, metrics, _shown(folder)))
     return code
+
+
+async def _metrics(stage: Stage, address: str) -> Metrics | None:
+    """The daemon's own figures; None when it gives none, for what the batch has is worth showing all the same."""
+    try:
+        answer = await get_local(address, "/metrics", stage.clock)
+    except UpstreamError:
+        return None
+    return figures_of(answer.body.decode()) if answer.status == 200 else None
 
 
 async def _simulator(stage: Stage, children: Children) -> str:

@@ -237,7 +237,7 @@ def _alternatives(results: Results) -> Table:
 def _daemon(metrics: Metrics | None) -> Iterable[str]:
     """What the daemon did, by its own count."""
     if metrics is None:
-        yield "daemon      does not answer any more; see its log"
+        yield "daemon      gives no figures of its own"
         return
     calls, attempts = metrics.total("requests_total"), metrics.total("attempts_total")
     failures = ", ".join(

@@ -36,6 +36,11 @@ class ScriptedProvider:
         """As the configuration calls it."""
         return self._name
 
+    @property
+    def open_connections(self) -> int:
+        """It has none."""
+        return 0
+
     async def send(self, attempt: Attempt) -> Reply:
         """The script's next line."""
         self.attempts.append(attempt)

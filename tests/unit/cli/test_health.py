@@ -141,7 +141,8 @@ def test_a_daemon_that_drains_or_refused_a_reload(tmp_path: Path) -> None:
 
 
 def test_it_imports_little() -> None:
-    program = "import sys, ai_client.cli.health\nprint(*sys.modules)"
+    program = "import sys; before = set(sys.modules)\nimport ai_client.cli.health\nprint(*(set(sys.modules) - before))"
     done: Any = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60)
     imported = set(done.stdout.split())
+    assert "ai_client.transport.pool" in imported
     assert not {"rich", "ai_client.build", "ai_client.client", "prometheus_client", "sqlite3"} & imported

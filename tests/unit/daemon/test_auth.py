@@ -40,7 +40,9 @@ def test_a_token_names_its_app(header: bytes) -> None:
     assert gate(first, second).demands_tokens
 
 
-@pytest.mark.parametrize("header", [None, b"", b"one", b"Bearer", b"Bearer ", b"Bearer on", b"Basic one", b"Bearer \xff"])
+@pytest.mark.parametrize(
+    "header", [None, b"", b"one", b"Bearer", b"Bearer ", b"Bearer on", b"Basic one", b"Bearer \xff"]
+)
 def test_what_is_no_token_is_refused_and_not_repeated(header: bytes | None) -> None:
     with pytest.raises(AuthenticationError) as caught:
         gate(app("a", "one")).identify(request(header))

@@ -69,15 +69,14 @@ def with_certificates(loaded: Loaded, path: Path) -> Loaded:
 
 def test_a_reload_that_only_fails_when_it_is_tried_is_refused_too(run: Run, tmp_path: Path) -> None:
     async def scene() -> None:
-        async with simulated() as simulator:
-            async with serving(write_config(tmp_path, simulator.url)) as (daemon, _):
-                service = daemon._handler.service
-                (tmp_path / "ca.pem").write_text(BROKEN_PEM)
-                changed = with_certificates(load(write_config(tmp_path, "https://127.0.0.1:1/v1"), {}), tmp_path / "ca.pem")
-                daemon._load = lambda: changed
-                await daemon.reload()
-                assert daemon._handler.service is service
-                assert "cannot be used" in daemon._handler.state.reload_failed
+        async with simulated() as simulator, serving(write_config(tmp_path, simulator.url)) as (daemon, _):
+            service = daemon._handler.service
+            (tmp_path / "ca.pem").write_text(BROKEN_PEM)
+            changed = with_certificates(load(write_config(tmp_path, "https://127.0.0.1:1/v1"), {}), tmp_path / "ca.pem")
+            daemon._load = lambda: changed
+            await daemon.reload()
+            assert daemon._handler.service is service
+            assert "cannot be used" in daemon._handler.state.reload_failed
 
     run(scene())
 

@@ -216,4 +216,4 @@ def test_a_prompt_nested_deeply_is_measured_or_refused(endpoint: Endpoint, name:
         assert parse(endpoint, raw).input_chars == 4
     except InvalidRequestError as error:
         said = error.message
-        assert "nested too deeply" in said or endpoint is Endpoint.CHAT  # noqa: PT017  either is a good answer
+        assert "nested too deeply" in said or endpoint is Endpoint.CHAT

@@ -46,7 +46,7 @@ def test_it_counts_how_often_it_was_closed() -> None:
     provider.close()
     provider.retire()
     provider.retire()
-    assert (provider.closed, provider.retired) == (1, 2)
+    assert (provider.closed, provider.retired, provider.open_connections) == (1, 2, 0)
 
 
 @pytest.mark.parametrize("error", [None, BrokenReplyError("cut off"), asyncio.CancelledError()])
@@ -56,6 +56,7 @@ def test_a_stream_tells_its_end_once(run: Run, error: BaseException | None) -> N
         assert stream is not None
         ends: list[StreamEnd] = []
         stream.on_end(ends.append)
+        assert stream.__aiter__() is stream
         got = [await stream.__anext__(), await stream.__anext__()]
         with pytest.raises(type(error) if error is not None else StopAsyncIteration):
             await stream.__anext__()

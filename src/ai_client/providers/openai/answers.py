@@ -57,7 +57,7 @@ class Delta(msgspec.Struct, gc=False):
     """What a chunk adds to a message; `tool_calls` and the rest matter only by being there."""
 
     content: str | None = None
-    tool_calls: msgspec.Raw | None = None
+    tool_calls: msgspec.Raw = msgspec.Raw()
     reasoning_content: str | None = None
     refusal: str | None = None
 

@@ -13,6 +13,8 @@ from ai_client.errors import BrokenReplyError
 from ai_client.model.usage import Usage
 from ai_client.providers.openai.answers import Chunk, ErrorFields, ResponseEvent
 
+_NO_CALLS = frozenset({b"", b"null", b"[]"})
+
 _chunk = msgspec.json.Decoder(Chunk)
 _event = msgspec.json.Decoder(ResponseEvent)
 
@@ -69,8 +71,8 @@ class ChunkJudge:
             if text:
                 self.chars += len(text)
                 self.content = True
-            elif delta is not None and delta.tool_calls is not None:
-                self.chars += len(bytes(delta.tool_calls))
+            elif delta is not None and (calls := bytes(delta.tool_calls)) not in _NO_CALLS:
+                self.chars += len(calls)
                 self.content = True
             if choice.finish_reason is not None:
                 self.finished = self.content = True

@@ -98,7 +98,8 @@ class EventStream:
         """Give the stream up."""
         if not self._ended:
             self._incoming.close()
-            self._end(None, cancelled=bool(self._ready) or not self._judge.done)
+            unread, self._ready = self._ready, b""
+            self._end(None, cancelled=bool(unread) or not self._judge.done)
 
     def _take(self, piece: bytes) -> bytes:
         """One piece from the provider: what of it the caller gets. Raises when the stream breaks off or lies."""

@@ -1,0 +1,72 @@
+"""What is read of a whole answer."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+import pytest
+
+from ai_client.errors import BrokenReplyError
+from ai_client.model.usage import NO_USAGE, Usage
+from ai_client.providers.openai.answers import read_answer
+
+DEEP = b'{"a":' * 100_000 + b"1" + b"}" * 100_000
+
+
+@pytest.mark.parametrize(
+    ("usage", "expected"),
+    [
+        ({"prompt_tokens": 9, "completion_tokens": 2, "total_tokens": 11}, Usage(9, 2)),
+        (
+            {
+                "prompt_tokens": 9,
+                "completion_tokens": 5,
+                "prompt_tokens_details": {"cached_tokens": 4, "audio_tokens": 0},
+                "completion_tokens_details": {"reasoning_tokens": 3},
+            },
+            Usage(9, 5, 4, 3),
+        ),
+        (
+            {
+                "input_tokens": 9,
+                "output_tokens": 5,
+                "input_tokens_details": {"cached_tokens": 4},
+                "output_tokens_details": {"reasoning_tokens": 3},
+            },
+            Usage(9, 5, 4, 3),
+        ),
+        ({"prompt_tokens": 9, "total_tokens": 9}, Usage(9)),
+        ({"prompt_tokens": 9, "prompt_tokens_details": {"cached_tokens": None}}, Usage(9)),
+        ({"prompt_tokens": 9, "completion_tokens_details": {"reasoning_tokens": None}}, Usage(9)),
+        ({"prompt_tokens": None, "prompt_tokens_details": None}, Usage()),
+        ({}, Usage()),
+        (None, NO_USAGE),
+    ],
+)
+def test_usage_in_each_of_its_shapes(usage: dict[str, Any] | None, expected: Usage) -> None:
+    assert read_answer(msgspec.json.encode({"model": "m-1", "usage": usage, "x": 1}), "p") == ("m-1", expected)
+
+
+@pytest.mark.parametrize("body", [b"{}", b'{"model":null}'])
+def test_an_answer_that_says_nothing_of_itself(body: bytes) -> None:
+    assert read_answer(body, "p") == ("", NO_USAGE)
+
+
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        (b"", "p answered with an empty body"),
+        (b" \r\n", "p answered with an empty body"),
+        (b"{", "not the JSON it should be"),
+        (b"[]", "not the JSON it should be"),
+        (b"<html>busy</html>", "not the JSON it should be"),
+        (b'{"model":5}', "not the JSON it should be"),
+        (b'{"usage":{"prompt_tokens":"9"}}', "not the JSON it should be"),
+        (b'{"model":"\xff"}', "not the JSON it should be"),
+        (DEEP, "not the JSON it should be"),
+    ],
+)
+def test_what_is_no_answer(body: bytes, said: str) -> None:
+    with pytest.raises(BrokenReplyError, match=said):
+        read_answer(body, "p")

@@ -1,0 +1,252 @@
+"""Streams: forwarded byte for byte, and the truth about how they end."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from ai_client.errors import AIClientError, BrokenReplyError, UpstreamStatusError, UpstreamTimeoutError
+from ai_client.model.reply import StreamEnd
+from ai_client.model.usage import Usage
+from ai_client.providers.openai.judges import ChunkJudge
+from ai_client.providers.openai.stream import EventStream, RawStream
+from tests.running import Run
+from tests.unit.providers.openai.feed import DONE, ROLE, STOP, USAGE, Fed, chunk, event
+
+HELLO = chunk("hello")
+COUNTED = Usage(9, 2)
+
+
+class Trial:
+    """A stream of these pieces, read to its end."""
+
+    def __init__(self, run: Run, *pieces: bytes, error: BaseException | None = None, hide: bool = True) -> None:
+        self.fed = Fed(pieces, error)
+        self.opened = False
+        self.got: list[bytes] = []
+        self.error: BaseException | None = None
+        self.ends: list[StreamEnd] = []
+        self.hide = hide
+        run(self._read())
+
+    async def _read(self) -> None:
+        stream = EventStream(self.fed, ChunkJudge(hide_usage=self.hide), "p", 41)
+        try:
+            await stream.open()
+            self.opened = True
+            assert stream.model == "m-1"
+            stream.on_end(self.ends.append)
+            async for piece in stream:
+                self.got.append(piece)
+        except (AIClientError, asyncio.CancelledError) as error:
+            self.error = error
+        if self.opened:
+            await self._afterwards(stream)
+
+    async def _afterwards(self, stream: EventStream) -> None:
+        """However often it is read or closed after its end, that end stays what it was."""
+        with pytest.raises(type(self.error) if self.error is not None else StopAsyncIteration):
+            await stream.__anext__()
+        await stream.aclose()
+        assert len(self.ends) == 1
+        with pytest.raises(RuntimeError, match="over"):
+            stream.on_end(self.ends.append)
+
+
+def test_a_stream(run: Run) -> None:
+    trial = Trial(run, ROLE, HELLO, STOP, USAGE, DONE)
+    assert trial.got == [ROLE + HELLO, STOP, DONE], "opened with its first content; the usage was nobody's wish"
+    assert trial.ends == [StreamEnd(None, COUNTED)]
+    assert trial.fed.let_go == "discarded "
+
+
+def test_the_usage_is_shown_to_who_asked(run: Run) -> None:
+    assert Trial(run, ROLE, HELLO, STOP, USAGE, DONE, hide=False).got == [ROLE + HELLO, STOP, USAGE, DONE]
+
+
+def test_all_of_it_at_once(run: Run) -> None:
+    trial = Trial(run, ROLE + HELLO + STOP + USAGE + DONE)
+    assert trial.got == [ROLE + HELLO + STOP + DONE]
+    assert trial.ends == [StreamEnd(None, COUNTED)]
+
+
+def test_comments_are_forwarded(run: Run) -> None:
+    assert b"".join(Trial(run, b": busy\n\n", ROLE + b": still\n\n", HELLO, STOP + DONE).got) == (
+        b": busy\n\n" + ROLE + b": still\n\n" + HELLO + STOP + DONE
+    )
+
+
+@pytest.mark.parametrize("after", [b"data: {\n\n", b": bye\n\n", chunk("more"), b"\n"])
+def test_what_follows_the_end_is_not_of_the_answer(run: Run, after: bytes) -> None:
+    together, apart = Trial(run, HELLO, STOP, DONE + after), Trial(run, HELLO, STOP, DONE, after)
+    assert together.got == apart.got == [HELLO, STOP, DONE]
+    assert together.error is None
+
+
+def test_the_last_line_end_may_be_a_lone_cr(run: Run) -> None:
+    cr = (HELLO + STOP + DONE).replace(b"\n", b"\r")
+    trial = Trial(run, cr)
+    assert b"".join(trial.got) == cr
+    assert trial.error is None
+
+
+@pytest.mark.parametrize(
+    ("pieces", "said"),
+    [
+        ([], "ended its stream without saying that it was complete"),
+        ([HELLO[:-5]], "in the middle of an event"),
+        ([ROLE], "without saying that it was complete"),
+        ([ROLE, DONE], "without a finish_reason"),
+        ([b"data: {\n\n"], "not the JSON it should be"),
+        ([b"data: <html>\n\n"], "not the JSON it should be"),
+    ],
+)
+def test_broken_before_there_was_content_it_can_be_tried_elsewhere(run: Run, pieces: list[bytes], said: str) -> None:
+    trial = Trial(run, *pieces)
+    assert isinstance(trial.error, BrokenReplyError)
+    assert said in trial.error.message
+    assert (trial.opened, trial.fed.let_go) == (False, "closed ")
+
+
+@pytest.mark.parametrize(
+    ("pieces", "said"),
+    [
+        ([], "ended its stream without saying that it was complete"),
+        ([STOP], "ended its stream without saying that it was complete"),
+        ([STOP, DONE[:-1]], "in the middle of an event"),
+        ([DONE], "without a finish_reason"),
+        ([USAGE, DONE], "without a finish_reason"),
+        ([b"data: nonsense\n\n", STOP, DONE], "not the JSON it should be"),
+    ],
+)
+def test_broken_off_later_it_says_so(run: Run, pieces: list[bytes], said: str) -> None:
+    trial = Trial(run, HELLO, *pieces)
+    assert isinstance(trial.error, BrokenReplyError)
+    assert said in trial.error.message
+    assert trial.got[0] == HELLO
+    assert trial.ends[0].error is trial.error
+    assert not trial.ends[0].cancelled
+    assert trial.fed.let_go == "closed "
+
+
+def test_a_broken_stream_is_counted_for_what_came(run: Run) -> None:
+    assert Trial(run, HELLO).ends[0].usage == Usage(10, 2, estimated=True), "41 characters in, 5 out, 4 to a token"
+    assert Trial(run, HELLO, USAGE).ends[0].usage == COUNTED
+
+
+@pytest.mark.parametrize("before", [[], [HELLO]])
+def test_an_error_among_the_events(run: Run, before: list[bytes]) -> None:
+    trial = Trial(run, *before, event({"error": {"message": "busy", "code": "overloaded"}}))
+    assert isinstance(trial.error, UpstreamStatusError)
+    assert (trial.error.code, trial.error.retryable, trial.opened) == ("overloaded", True, bool(before))
+
+
+@pytest.mark.parametrize("before", [[], [HELLO]])
+@pytest.mark.parametrize("error", [UpstreamTimeoutError("silent", phase="idle"), asyncio.CancelledError()])
+def test_a_connection_that_fails_or_a_reader_that_leaves(run: Run, before: list[bytes], error: BaseException) -> None:
+    trial = Trial(run, *before, error=error)
+    assert trial.error is error
+    assert trial.fed.let_go == "closed "
+    cancelled = isinstance(error, asyncio.CancelledError)
+    assert [end.cancelled for end in trial.ends] == [cancelled] * len(before)
+
+
+@pytest.mark.parametrize(
+    ("pieces", "read", "cancelled"),
+    [
+        ([HELLO, STOP + DONE], 0, True),
+        ([HELLO, STOP + DONE], 1, True),
+        ([HELLO, STOP + DONE], 2, False),
+        ([HELLO + STOP + DONE], 0, True),
+        ([HELLO + STOP + DONE], 1, False),
+    ],
+)
+def test_given_up_it_was_whole_only_if_its_reader_had_it_all(
+    run: Run, pieces: list[bytes], read: int, cancelled: bool
+) -> None:
+    async def scenario() -> None:
+        fed = Fed(pieces)
+        stream = EventStream(fed, ChunkJudge(hide_usage=True), "p", 0)
+        await stream.open()
+        ends: list[StreamEnd] = []
+        stream.on_end(ends.append)
+        for _ in range(read):
+            await stream.__anext__()
+        await stream.aclose()
+        await stream.aclose()
+        assert [(end.error, end.cancelled) for end in ends] == [(None, cancelled)]
+        assert fed.let_go == "closed "
+        with pytest.raises(StopAsyncIteration):
+            await stream.__anext__()
+
+    run(scenario())
+
+
+# ---- bodies that nobody reads
+
+
+def raw(run: Run, fed: Fed) -> tuple[list[bytes], list[StreamEnd], BaseException | None]:
+    async def scenario() -> tuple[list[bytes], list[StreamEnd], BaseException | None]:
+        stream = RawStream(fed)
+        ends: list[StreamEnd] = []
+        stream.on_end(ends.append)
+        got: list[bytes] = []
+        failed: BaseException | None
+        try:
+            while True:
+                got.append(await stream.__anext__())
+        except StopAsyncIteration:
+            failed = None
+        except (AIClientError, asyncio.CancelledError) as error:
+            failed = error
+        with pytest.raises(StopAsyncIteration):
+            await stream.__anext__()
+        await stream.aclose()
+        return got, ends, failed
+
+    return run(scenario())
+
+
+def test_a_raw_body_comes_as_it_is(run: Run) -> None:
+    assert raw(run, Fed([b"\0", b"\xff" * 10])) == ([b"\0", b"\xff" * 10], [StreamEnd(None, Usage())], None)
+
+
+@pytest.mark.parametrize("error", [BrokenReplyError("cut off"), asyncio.CancelledError()])
+def test_a_raw_body_that_breaks_off(run: Run, error: BaseException) -> None:
+    got, ends, failed = raw(run, Fed([b"a"], error))
+    assert (got, failed) == ([b"a"], error)
+    assert ends == [StreamEnd(error, Usage(), isinstance(error, asyncio.CancelledError))]
+
+
+def test_a_raw_body_that_is_given_up(run: Run) -> None:
+    async def scenario() -> None:
+        fed = Fed([b"a", b"b"])
+        stream = RawStream(fed)
+        ends: list[StreamEnd] = []
+        stream.on_end(ends.append)
+        await stream.__anext__()
+        await stream.aclose()
+        await stream.aclose()
+        assert [end.cancelled for end in ends] == [True]
+        assert fed.let_go == "closed "
+
+    run(scenario())
+
+
+def test_a_raw_body_tells_its_end_once_though_its_reader_leaves_meanwhile(run: Run) -> None:
+    class Leaving(Fed):
+        async def read(self) -> bytes:
+            await stream.aclose()
+            return b""
+
+    stream = RawStream(Leaving([]))
+    ends: list[StreamEnd] = []
+    stream.on_end(ends.append)
+
+    async def scenario() -> None:
+        with pytest.raises(StopAsyncIteration):
+            await stream.__anext__()
+
+    run(scenario())
+    assert [end.cancelled for end in ends] == [True]
