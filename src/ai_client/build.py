@@ -89,7 +89,7 @@ class Shared:
         self._warned: set[str] = set()
         # unique across restarts and nodes by the random half, within the process by the counted one
         prefix, number = f"req_{rng.getrandbits(48):012x}", count(1)
-        self.make_id = lambda: f"{prefix}{next(number):08x}"
+        self.make_id: Callable[[], str] = lambda: f"{prefix}{next(number):08x}"
 
     def unknown_price(self, model: str) -> None:
         """An answer could not be priced: say so once for each model."""
@@ -165,7 +165,7 @@ def build(config: Config, shared: Shared) -> Service:
         providers=providers,
         decide=table.decide,
         pass_through=Target(first, "", ""),
-        price=_prices(config).lookup,
+        price=prices(config).lookup,
         on_unknown_price=shared.unknown_price,
         refuse_unknown_price=config.costs.unknown_price == "refuse",
         retry=RetrySettings(
@@ -210,7 +210,7 @@ def build_local(config: Config, shared: Shared, address: str, token: str) -> Ser
         shared.clock,
         token,
     )
-    pipeline = Observed(Local(provider, _prices(config).lookup, shared.clock), shared.sinks, shared.clock)
+    pipeline = Observed(Local(provider, prices(config).lookup, shared.clock), shared.sinks, shared.clock)
     return Service(config, shared.clock, pipeline, _table(config), {"daemon": provider}, shared.make_id)
 
 
@@ -238,7 +238,8 @@ def _provider(config: Config, provider: ProviderConfig, clock: Clock) -> OpenAIP
     return OpenAIProvider(provider.name, pool, wire, patience, clock, key)
 
 
-def _prices(config: Config) -> PriceTable:
+def prices(config: Config) -> PriceTable:
+    """The price table: configured prices over those shipped."""
     costs = config.model_costs
     return PriceTable({name: Price.usd(cost.input, cost.output, cost.cached_input) for name, cost in costs.items()})
 

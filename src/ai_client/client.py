@@ -67,20 +67,23 @@ class AsyncAIClient:
         self._begin(build(loaded.config, shared), shared)
 
     @classmethod
-    def local(cls, address: str | None = None, *, token: str | None = None) -> AsyncAIClient:
+    def local(
+        cls, address: str | None = None, *, token: str | None = None, config: str | os.PathLike[str] | None = None
+    ) -> AsyncAIClient:
         """A client that goes through this node's daemon, which then limits, retries, caches and records.
 
         `address` is `unix:PATH` or `HOST:PORT`; without it the one that the configuration's [daemon] listens on, a
-        Unix socket first. `token` is the app's, where the daemon asks for one. Raises `ConfigurationError`.
+        Unix socket first. `token` is the app's, where the daemon asks for one; `config` a configuration file. Raises
+        `ConfigurationError`.
         """
-        loaded = load(None, os.environ)
+        loaded = load(Path(config) if config is not None else None, os.environ)
         listen = loaded.config.daemon.listen
         chosen = address or next((one for one in listen if one.startswith("unix:")), listen[0])
         client = cls.__new__(cls)
         # the daemon books what this client spends: once is enough, and the node's ledger may not be ours to open
-        config = replace(loaded.config, costs=replace(loaded.config.costs, ledger=None))
-        shared = open_library(config)
-        client._begin(build_local(config, shared, chosen, token or ""), shared)  # noqa: SLF001  its own class
+        local = replace(loaded.config, costs=replace(loaded.config.costs, ledger=None))
+        shared = open_library(local)
+        client._begin(build_local(local, shared, chosen, token or ""), shared)  # noqa: SLF001  its own class
         return client
 
     def _begin(self, service: Service, shared: Shared) -> None:

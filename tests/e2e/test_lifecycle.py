@@ -357,7 +357,7 @@ def test_logs_are_json_without_keys_or_prompts(run: Run, tmp_path: Path) -> None
         assert canary not in text
 
     run(scene())
-    assert {path.name for path in (tmp_path / "logs").iterdir()} == {"daemon.log", "calls.log"}
+    assert {path.name.partition("-")[0] for path in (tmp_path / "logs").iterdir()} >= {"daemon", "calls"}
 
 
 def test_log_directories_that_cannot_be_had(run: Run, tmp_path: Path) -> None:

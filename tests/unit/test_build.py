@@ -143,7 +143,7 @@ def test_limits_stay_as_full_as_they_are_over_a_reload(run: Run, tmp_path: Path)
                 reservation.release()
                 spent += 1
             assert 1 <= spent < 5
-            build(configured(tmp_path, {"limits": {**limits["limits"], "burst_seconds": 59}}), shared)
+            build(configured(tmp_path, {"limits": {**limits["limits"], "max_queue": 7}}), shared)
             assert shared.limiters["holysheep"] is limiter
             assert limiter.try_reserve(1, 5) is None
             assert shared.app_limiters == {}

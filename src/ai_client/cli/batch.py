@@ -8,7 +8,7 @@ import importlib.util
 import random
 import signal
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -24,12 +24,13 @@ from ai_client.batch.report import NO_PLOTS, Draw, write_report
 from ai_client.batch.runner import Runner, Settings, Surroundings
 from ai_client.batch.store import Store
 from ai_client.batch.tally import Summary, Tally, Whereabouts, summarise
+from ai_client.build import prices
 from ai_client.cli.batch_view import View, advice, summary_text, view
 from ai_client.cli.options import Options, config_option, json_option, load_config
-from ai_client.client import AsyncAIClient
+from ai_client.cli.reach import Route, reach, route_options
 from ai_client.clock import Clock, SystemClock
 from ai_client.config.snapshot import Config
-from ai_client.cost.prices import Price, PriceTable
+from ai_client.cost.prices import PriceTable
 from ai_client.errors import AIClientError, InvalidRequestError
 from ai_client.model.request import Endpoint
 
@@ -39,7 +40,6 @@ _ENDPOINTS: Final[Mapping[str, Endpoint]] = {
     "embeddings": Endpoint.EMBEDDINGS,
     "responses": Endpoint.RESPONSES,
 }
-_PROBE_S: Final = 1.0
 _UNUSABLE: Final = 2
 _NO_ROOM: Final = 3
 _SIGNALLED: Final = 128
@@ -60,9 +60,7 @@ class Order:
     concurrency: int | None
     priority: int | None
     timeout: float | None
-    local: str | None
-    direct: bool
-    token_file: Path | None
+    route: Route
     fresh: bool
     yes: bool
     retry_errors: bool
@@ -106,9 +104,7 @@ class Desk:
 @click.option("--concurrency", type=click.IntRange(1, 10_000), metavar="N", help="Calls at once.  [default: [batch]]")
 @click.option("--priority", type=click.IntRange(1, 10), metavar="P", help="1 (last) to 10 (first).  [default: [batch]]")
 @click.option("--timeout", type=click.FloatRange(0, min_open=True), metavar="SECONDS", help="Of one call, in all.")
-@click.option("--local", metavar="ADDRESS", help="Go through the daemon at HOST:PORT or unix:PATH.")
-@click.option("--direct", is_flag=True, help="Go through no daemon.  [default: through the node's, if it answers]")
-@click.option("--token-file", type=_PATH, metavar="FILE", help="Holds the token that the daemon asks for.")
+@route_options
 @click.option("--fresh", is_flag=True, help="Begin anew, and throw away what OUT holds.")
 @click.option("--yes", is_flag=True, help="Do not ask whether to throw it away.")
 @click.option("--retry-errors", is_flag=True, help="Ask again also what was refused before.")
@@ -118,7 +114,9 @@ class Desk:
 )
 @config_option
 @json_option
-def batch(options: Options, *, as_json: bool, **chosen: Any) -> None:
+def batch(
+    options: Options, *, as_json: bool, local: str | None, direct: bool, token_file: Path | None, **chosen: Any
+) -> None:
     """Answer every line of IN.jsonl, and go on where it stopped when run again.
 
     A line is one of OpenAI's batch lines, or {"messages": [...]} or {"prompt": "..."}, with a custom_id if you like.
@@ -128,9 +126,8 @@ def batch(options: Options, *, as_json: bool, **chosen: Any) -> None:
     Exit codes: 0 all answered; 1 some lines have no answer; 2 input or arguments cannot be used; 3 the answers could
     not be written; 130 stopped by ^C. Whatever happened, the same command goes on where it stopped.
     """
-    order = Order(**chosen)
-    if order.local is not None and order.direct:
-        raise click.UsageError("--local and --direct exclude one another")
+    order = Order(route=Route(local, direct, token_file), **chosen)
+    order.route.check()
     config = load_config(options).config
     try:
         code = _carry_out(order, config, options, as_json=as_json)
@@ -159,7 +156,7 @@ def _carry_out(order: Order, config: Config, options: Options, *, as_json: bool)
             _begin_anew(order, store)
         tally = Tally(found.lines)
         tally.failed = store.resume(tally.earlier, retry_errors=order.retry_errors)
-        desk = Desk(order, config, clock, view(sys.stderr, clock), store, tally, _prices(config))
+        desk = Desk(order, config, clock, view(sys.stderr, clock), store, tally, prices(config))
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             try:
                 summary, code = runner.run(_run(desk, options))
@@ -173,7 +170,7 @@ def _carry_out(order: Order, config: Config, options: Options, *, as_json: bool)
 
 async def _run(desk: Desk, options: Options) -> tuple[Summary, int]:
     order, tally, clock = desk.order, desk.tally, desk.clock
-    client, through = await _client(order, desk.config, options)
+    client, through = await reach(order.route, desk.config, options)
     desk.view.say(f"{tally.lines:,} lines from {order.input}, answered into {order.output}, through {through}")
     if tally.resumed or tally.failed:
         desk.view.say(f"going on: {tally.resumed:,} lines were answered and {tally.failed:,} refused before")
@@ -220,51 +217,6 @@ def _exit_code(summary: Summary, signals: list[int]) -> int:
             return 1 if summary.failed or summary.remaining else 0
 
 
-async def _client(order: Order, config: Config, options: Options) -> tuple[AsyncAIClient, str]:
-    """Who answers, and how to say it: a daemon that was named or that is found, or else this process."""
-    address = order.local
-    if address is None and not order.direct:
-        address = await _daemon(config.daemon.listen)
-    if address is not None:
-        return AsyncAIClient.local(address, token=_token(order.token_file)), f"the daemon at {address}"
-    return AsyncAIClient(config=options.config_path), f"this process, to {config.api.base_url}"
-
-
-def _token(path: Path | None) -> str | None:
-    if path is None:
-        return None
-    try:
-        return path.read_text("utf-8").strip()
-    except (OSError, UnicodeDecodeError) as error:
-        raise InvalidRequestError(f"--token-file {path} cannot be read: {error}") from None
-
-
-async def _daemon(listen: Sequence[str]) -> str | None:
-    """The first of these addresses at which a daemon answers; a Unix socket goes first."""
-    for address in sorted(listen, key=lambda one: not one.startswith("unix:")):
-        if await _answers(address):
-            return address
-    return None
-
-
-async def _answers(address: str) -> bool:
-    """Does a daemon answer there? A question of its own, since a dead socket or a foreign server is no error here."""
-    try:
-        async with asyncio.timeout(_PROBE_S):
-            if address.startswith("unix:"):
-                reader, writer = await asyncio.open_unix_connection(address.removeprefix("unix:"))
-            else:
-                host, _, port = address.rpartition(":")
-                reader, writer = await asyncio.open_connection(host.strip("[]"), int(port))
-            try:
-                writer.write(b"GET /health/live HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n")
-                return (await reader.readline()).startswith(b"HTTP/1.1 200 ")
-            finally:
-                writer.close()
-    except (OSError, TimeoutError):
-        return False
-
-
 def _check_paths(*paths: Path) -> None:
     """Input, output and errors are three files."""
     seen: set[Path] = set()
@@ -283,11 +235,6 @@ def _begin_anew(order: Order, store: Store) -> None:
     store.clear()
 
 
-def _prices(config: Config) -> PriceTable:
-    costs = config.model_costs
-    return PriceTable({name: Price.usd(cost.input, cost.output, cost.cached_input) for name, cost in costs.items()})
-
-
 def _tell(desk: Desk, summary: Summary, *, as_json: bool) -> None:
     """Report and summary. Raises OSError when the report cannot be written."""
     for line in () if as_json else summary_text(summary):
@@ -300,9 +247,9 @@ def _tell(desk: Desk, summary: Summary, *, as_json: bool) -> None:
     if folder is not None:
         offered = (model for provider in desk.config.providers.values() for model in provider.models)
         models = {*offered, *desk.config.model_costs}
-        prices = {model: price for model in sorted(models) if (price := desk.prices.lookup(model)) is not None}
+        priced = {model: price for model in sorted(models) if (price := desk.prices.lookup(model)) is not None}
         draw = _drawer()
-        write_report(folder, summary, desk.tally, prices, draw)
+        write_report(folder, summary, desk.tally, priced, draw)
         click.echo(f"report    {folder / 'report.html'}", err=True)
         if draw is None:
             click.echo(NO_PLOTS, err=True)

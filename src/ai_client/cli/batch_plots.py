@@ -58,6 +58,8 @@ def _curve(axes: Axes, plot: Curve) -> None:
         axes.plot([x], [y], color=colour, marker="o", markersize=4)
     axes.legend(fontsize=8, frameon=False, loc="upper left")
     axes.xaxis.set_major_formatter(lambda value, _position: f"{value:,.10g}")
+    axes.xaxis.set_minor_formatter(lambda value, _position: f"{value:,.10g}")
+    axes.tick_params(which="minor", labelsize=8)
     _label(axes, plot.x, plot.y)
 
 

@@ -61,7 +61,8 @@ async def reach(route: Route, config: Config, options: Options) -> tuple[AsyncAI
     if address is None and not route.direct:
         address = await find_daemon(config.daemon.listen, SystemClock())
     if address is not None:
-        return AsyncAIClient.local(address, token=read_token(route.token_file)), f"the daemon at {address}"
+        client = AsyncAIClient.local(address, token=read_token(route.token_file), config=options.config_path)
+        return client, f"the daemon at {address}"
     return AsyncAIClient(config=options.config_path), f"this process, to {config.api.base_url}"
 
 
