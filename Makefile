@@ -20,7 +20,7 @@ PIP := -m pip --disable-pip-version-check --quiet
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup run test lint format bench lock clean distclean
+.PHONY: help setup run test lint format docs bench lock clean distclean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -42,6 +42,10 @@ lint: setup ## ruff, mypy --strict, import rules
 format: setup ## format the code and mend what ruff can mend
 	@$(BIN)/ruff check --fix --quiet . || true
 	@$(BIN)/ruff format .
+
+docs: setup ## generate what docs/reference takes from the code
+	@$(BIN)/python -m tests.reference
+	@$(BIN)/ai-client config keys --markdown > docs/reference/configuration.md
 
 bench: setup ## measure the daemon and its peers side by side
 	@$(BIN)/python -m bench

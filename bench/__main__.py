@@ -100,8 +100,8 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="ai-client-bench-") as folder, Processes(Path(folder)) as processes:
         lab = Lab(
             processes,
-            nginx=find_tool("nginx", "nginx-light"),
-            wrk=find_tool("wrk", "wrk"),
+            nginx=find_tool("nginx"),
+            wrk=find_tool("wrk"),
             quick=options.quick,
             peers=not options.no_peers,
         )

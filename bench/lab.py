@@ -17,22 +17,28 @@ from bench.processes import LOAD_CORE, Processes, free_port, wait_until_answers
 _INSTALL_SECONDS = 300
 
 
-def find_tool(name: str, package: str) -> str | None:
-    """The path of a program; installed first if it is missing, this is root and there is apt-get. None without."""
+def find_tool(name: str) -> str | None:
+    """The path of a program; installed first if it is missing, this is root and there is apt-get. None without.
+
+    Program, Debian package and service have one name.
+    """
     search = os.pathsep.join((os.environ.get("PATH", ""), "/usr/sbin", "/usr/local/sbin"))
     found = shutil.which(name, path=search)
     apt = shutil.which("apt-get")
     if found or apt is None or os.geteuid() != 0:
         return found
-    print(f"  installing {package} with apt-get", flush=True)
+    print(f"  installing {name} with apt-get", flush=True)
     environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
-    for argv in ([apt, "update"], [apt, "install", "-y", "--no-install-recommends", package]):
+    for argv in ([apt, "update"], [apt, "install", "-y", "--no-install-recommends", name]):
         try:
             done = subprocess.run(argv, capture_output=True, env=environment, timeout=_INSTALL_SECONDS, check=False)
         except subprocess.TimeoutExpired:
             return None
         if done.returncode != 0:
             return None
+    systemctl = shutil.which("systemctl")
+    if systemctl is not None:  # Debian starts what it installs; nobody asked for a web server
+        subprocess.run([systemctl, "disable", "--now", name], capture_output=True, check=False)
     return shutil.which(name, path=search)
 
 
@@ -54,7 +60,7 @@ class Lab:
     def need_nginx(self) -> str:
         """nginx's path. Raises SkippedError."""
         if self.nginx is None:
-            raise SkippedError("nginx is not installed (apt-get install nginx-light)")
+            raise SkippedError("nginx is not installed (apt-get install nginx)")
         return self.nginx
 
     def need_wrk(self) -> str:

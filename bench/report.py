@@ -66,12 +66,16 @@ def judge(value: float, must: float, aim: float | None, *, at_least: bool = Fals
 
 def skipped(what: str, why: str) -> Row:
     """The row of a figure that could not be measured here."""
-    return Row(what, f"not measured: {why}", "", "", SKIPPED)
+    return Row(what, f"not measured: {_last_line(why)}", "", "", SKIPPED)
 
 
 def failed(what: str, why: str) -> Row:
     """The row of a figure that could not be measured because something broke: the last line of the reason."""
-    return Row(what, f"failed: {why.strip().splitlines()[-1][:200]}", "", "", MISSED)
+    return Row(what, f"failed: {_last_line(why)}", "", "", MISSED)
+
+
+def _last_line(text: str) -> str:
+    return text.strip().splitlines()[-1][:200]
 
 
 def table(head: Sequence[str], lines: Sequence[Sequence[str]]) -> str:

@@ -17,6 +17,7 @@ from ai_client.cli.group import cli
 from ai_client.config.load import parse_text
 from ai_client.config.sections import SECTIONS
 from ai_client.errors import ConfigurationError
+from ai_client.telemetry import catalogue
 from tests.reference import FOLDER, pages
 
 ROOT: Final = Path(__file__).parents[1]
@@ -237,6 +238,27 @@ def test_the_units_start_what_exists_and_listen_where_the_page_says() -> None:
     page = (ROOT / "docs" / "how-to" / "systemd.md").read_text("utf-8")
     assert f"listen = {addresses}\n" in page
     assert f"listen = {addresses}\n" in (ROOT / "examples" / "ai-client.conf").read_text("utf-8")
+
+
+def test_headers_and_codes_of_the_http_page_are_those_of_the_code() -> None:
+    page = (FOLDER / "http.md").read_text("utf-8")
+    sources = [path.read_text("utf-8") for path in sorted((ROOT / "src" / "ai_client").rglob("*.py"))]
+    code = "\n".join(sources)
+    ours = set(re.findall(r'b"(x-[a-z-]+|retry-after[a-z-]*)"', code))
+    assert {header for header in ours if header.startswith("x-ai-client-")} <= set(re.findall(r"`([a-z-]+)[`:]", page))
+    assert set(re.findall(r"`(x-ai-client-[a-z-]+|x-upstream-[a-z-]+|x-priority)`", page)) <= ours
+    refused = set(re.findall(r'Refusal\(\s*(\d{3}), "(\w+)"', code))
+    assert {("431", "header_too_large"), ("503", "overloaded")} <= refused
+    assert refused | {("500", "internal")} == set(re.findall(r"^\| (\d{3}) \| `(\w+)` \|", page, re.MULTILINE))
+
+
+@pytest.mark.parametrize("page", PAGES, ids=_name)
+def test_metrics_in_the_text_exist(page: Path) -> None:
+    known = {each.name for each in vars(catalogue).values() if isinstance(each, catalogue.Family)}
+    known |= {f"{name}_{part}" for name in known for part in ("bucket", "sum", "count")}
+    assert known
+    for name in re.findall(r"\bai_client_[a-z_]+[a-z]\b(?!\.)", page.read_text("utf-8")):
+        assert name in known, name
 
 
 def test_the_checks_find_what_is_wrong() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import math
 import selectors
 from collections.abc import Callable, Coroutine
@@ -38,6 +39,13 @@ class VirtualLoop(asyncio.SelectorEventLoop):
 
     def time(self) -> float:
         return self.clock.monotonic_ns() / 1e9
+
+
+async def pass_seconds(seconds: float) -> None:
+    """Let `seconds` of the loop's own time pass."""
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(seconds):
+            await asyncio.get_running_loop().create_future()
 
 
 def run_virtually(scenario: Callable[[FakeClock], Coroutine[Any, Any, T]]) -> T:

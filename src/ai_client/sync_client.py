@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import threading
 from collections.abc import Callable, Coroutine, Generator, Mapping, Sequence
 from types import TracebackType
@@ -85,10 +86,12 @@ class AIClient:
         self._begin(lambda: AsyncAIClient(*args, **kwargs))
 
     @classmethod
-    def local(cls, address: str | None = None, *, token: str | None = None) -> Self:
+    def local(
+        cls, address: str | None = None, *, token: str | None = None, config: str | os.PathLike[str] | None = None
+    ) -> Self:
         """A client that goes through this node's daemon; see `AsyncAIClient.local`."""
         client = cls.__new__(cls)
-        client._begin(lambda: AsyncAIClient.local(address, token=token))  # noqa: SLF001  its own class
+        client._begin(lambda: AsyncAIClient.local(address, token=token, config=config))  # noqa: SLF001  its own class
         return client
 
     def _begin(self, make: Callable[[], AsyncAIClient]) -> None:

@@ -9,13 +9,13 @@ import os
 import signal
 import socket
 from pathlib import Path
-from typing import Any
+from types import TracebackType
+from typing import Any, Self
 
 import httpx
 import pytest
 
-from ai_client.config.load import load
-from ai_client.daemon.process import Daemon
+from ai_client.daemon.listen import parse_address
 from ai_client.errors import ConfigurationError
 from tests.gateway import (
     ASK,
@@ -49,18 +49,25 @@ class Supervisor:
         """The next thing that it says."""
         return (await asyncio.get_running_loop().sock_recv(self._socket, 4096)).decode()
 
-    def close(self) -> None:
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self._socket.close()
 
 
-def test_the_life_of_a_service(run: Run, tmp_path: Path) -> None:
-    """READY, a reload that works, one that does not, the watchdog, a drain: with a child process and its signals."""
+def test_a_service_tells_that_it_is_ready_and_reloads_on_sighup(run: Run, tmp_path: Path) -> None:
+    """A reload that works, and a configuration that is refused whole: the last good one stays."""
 
     async def scene() -> None:
-        supervisor = Supervisor(tmp_path / "notify")
+        with Supervisor(tmp_path / "notify") as supervisor:
+            await heard(supervisor)
+
+    async def heard(supervisor: Supervisor) -> None:
         async with recorder() as upstream:
-            sections: dict[str, dict[str, object]] = {"routing": {}, "daemon": {"drain_timeout": 20}}
-            config = write_config(tmp_path, upstream.url, sections)
+            config = write_config(tmp_path, upstream.url)
             environ = {"NOTIFY_SOCKET": str(supervisor.path), "WATCHDOG_USEC": "3600000000"}
             async with child(config, environ=environ) as served, httpx.AsyncClient(base_url=served.url) as client:
                 said = {await supervisor.heard(), await supervisor.heard()}
@@ -68,7 +75,7 @@ def test_the_life_of_a_service(run: Run, tmp_path: Path) -> None:
 
                 unknown = await client.post(CHAT, json={**ASK, "model": "fast"})
                 assert unknown.status_code == 404
-                write_config(tmp_path, upstream.url, {**sections, "routing": {"aliases": "fast: gpt-4.1"}})
+                write_config(tmp_path, upstream.url, {"routing": {"aliases": "fast: gpt-4.1"}})
                 await reload(served.process.pid, supervisor)
                 assert (await client.post(CHAT, json={**ASK, "model": "fast"})).status_code == 200
 
@@ -83,10 +90,26 @@ def test_the_life_of_a_service(run: Run, tmp_path: Path) -> None:
                 counted = {line for line in metrics.splitlines() if "reload" in line and not line.startswith("#")}
                 assert any(line.endswith(" 1.0") and "refused" in line for line in counted), counted
 
-                write_config(tmp_path, upstream.url, sections)
+                write_config(tmp_path, upstream.url)
                 await reload(served.process.pid, supervisor)
                 assert (await client.get("/health/ready")).json()["reload_failed"] is None
 
+    run(scene())
+
+
+def test_sigterm_drains(run: Run, tmp_path: Path) -> None:
+    """What is under way is finished; whoever comes now is refused."""
+
+    async def scene() -> None:
+        with Supervisor(tmp_path / "notify") as supervisor:
+            await heard(supervisor)
+
+    async def heard(supervisor: Supervisor) -> None:
+        async with recorder() as upstream:
+            config = write_config(tmp_path, upstream.url)
+            environ = {"NOTIFY_SOCKET": str(supervisor.path)}
+            async with child(config, environ=environ) as served, httpx.AsyncClient(base_url=served.url) as client:
+                assert (await supervisor.heard()).startswith("READY=1")
                 upstream.hold = True
                 under_way = asyncio.create_task(client.post(CHAT, json=ASK))
                 await until(lambda: upstream.held)
@@ -99,7 +122,6 @@ def test_the_life_of_a_service(run: Run, tmp_path: Path) -> None:
                 assert last.status_code == 200
                 assert last.headers["connection"] == "close"
                 assert await served.ended() == (0, "")
-        supervisor.close()
 
     run(scene())
 
@@ -252,17 +274,13 @@ def test_a_reload_cannot_open_a_daemon_to_the_network(run: Run, tmp_path: Path) 
         apps = {"app web": {"token_sha256": hashlib.sha256(b"token").hexdigest()}}
         async with simulated() as simulator:
             config = write_config(tmp_path, simulator.url, apps)
-            daemon = Daemon(lambda: load(config, {}), ("0.0.0.0:0",), {})
-            await daemon.start()
-            url = "http://127.0.0.1:" + daemon.bound[0].rpartition(":")[2]
-            async with httpx.AsyncClient(base_url=url) as client:
+            async with serving(config) as (daemon, url), httpx.AsyncClient(base_url=url) as client:
+                daemon._addresses = [parse_address("0.0.0.0:80")]  # as if: no test listens beyond loopback
                 write_config(tmp_path, simulator.url)
                 await daemon.reload()
                 assert (await client.post(CHAT, json=ASK)).status_code == 401
                 ready = (await client.get("/health/ready")).json()
                 assert "can be reached from other machines" in ready["reload_failed"]
-            daemon.stop()
-            await daemon.wait()
 
     run(scene())
 

@@ -14,7 +14,7 @@ from ai_client.errors import RateLimitedError
 from ai_client.limits.backends.memory import MemoryLimiter
 from ai_client.limits.base import Settings
 from ai_client.testing import FakeClock
-from tests.virtual import run_virtually
+from tests.virtual import pass_seconds, run_virtually
 
 SECOND = 1_000_000_000
 MINUTE = 60 * SECOND
@@ -46,7 +46,7 @@ class Crowd:
 
     async def call(self, number: int) -> None:
         rng, limiter, clock = self.rng, self.limiter, self.clock
-        await asyncio.sleep(rng.choice([0, rng.random() * 5]))
+        await pass_seconds(rng.choice([0, rng.random() * 5]))
         tokens = rng.randrange(1, 11)
         priority = rng.choice([1, 5, 5, 5, 10])
         self.waiting[number] = (-priority, next(self.arrivals), clock.monotonic_ns())
@@ -66,7 +66,7 @@ class Crowd:
             now = clock.monotonic_ns()
             passed_over = [other for other in self.waiting.values() if other < mine and other[2] < now]
             assert not passed_over, (mine, passed_over)
-            await asyncio.sleep(rng.choice([0, rng.random()]))
+            await pass_seconds(rng.choice([0, rng.random()]))
             held.settle(tokens if rng.random() < 0.5 else tokens + rng.randrange(10))
         finally:
             self.inside -= 1
@@ -74,7 +74,7 @@ class Crowd:
 
     async def cancel_some(self, tasks: list[asyncio.Task[None]]) -> None:
         for task in self.rng.sample(tasks, len(tasks) // 2):
-            await asyncio.sleep(self.rng.choice([0, 0, self.rng.random() / 4]))
+            await pass_seconds(self.rng.choice([0, 0, self.rng.random() / 4]))
             task.cancel()
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from ai_client.answers import cost_header, error_headers, error_json, nano, told, usd
+from ai_client.answers import cost_header, error_event, error_headers, error_json, nano, told, usd
 from ai_client.errors import AIClientError, ContextLengthError, OverloadedError, RateLimitedError, UpstreamStatusError
 from tests.calls import make_record
 
@@ -66,6 +66,11 @@ def test_errors_are_of_openai_s_shape() -> None:
         }
     }
     assert msgspec.json.decode(error_json(AIClientError("?")))["error"]["code"] == "api_error"
+
+
+def test_an_error_in_the_middle_of_a_stream_is_an_event() -> None:
+    error = OverloadedError("busy")
+    assert error_event(error) == b"data: " + error_json(error) + b"\n\n"
 
 
 @pytest.mark.parametrize(

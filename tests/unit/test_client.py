@@ -335,9 +335,12 @@ def test_the_daemon_is_found_in_the_configuration(run: Run, tmp_path: Path, monk
         async with simulated() as simulator:
             listen = {"daemon": {"listen": f"127.0.0.1:1, unix:{tmp_path / 's'}"}}
             config = write_config(tmp_path, simulator.url, listen)
-            monkeypatch.setenv("AI_CLIENT_CONFIG", str(config))
-            async with serving(config, f"unix:{tmp_path / 's'}"), AsyncAIClient.local() as client:
-                assert text_of(await client.chat_completion(HELLO, "gpt-4.1"))
+            async with serving(config, f"unix:{tmp_path / 's'}"):
+                async with AsyncAIClient.local(config=config) as client:
+                    assert text_of(await client.chat_completion(HELLO, "gpt-4.1"))
+                monkeypatch.setenv("AI_CLIENT_CONFIG", str(config))
+                async with AsyncAIClient.local() as client:
+                    assert text_of(await client.chat_completion(HELLO, "gpt-4.1"))
 
     run(scene())
 

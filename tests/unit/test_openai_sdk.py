@@ -105,6 +105,37 @@ def test_a_stream_that_breaks_raises_the_sdks_error(run: Run, tmp_path: Path, mo
     run(scene())
 
 
+def test_whoever_reads_its_bytes_is_told_too(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The SDK hands out the bytes as they are on request: they must not end as if they were whole."""
+
+    def program() -> None:
+        with (
+            get_client() as client,
+            client.chat.completions.with_streaming_response.create(model="gpt-4.1", messages=HELLO, stream=True) as raw,
+            pytest.raises(Exception, match="complete") as caught,
+        ):
+            list(raw.iter_bytes())
+        assert caught.type.__name__ == "RemoteProtocolError"
+
+    async def asynchronous() -> None:
+        async with (
+            get_async_client() as client,
+            client.chat.completions.with_streaming_response.create(model="gpt-4.1", messages=HELLO, stream=True) as raw,
+        ):
+            with pytest.raises(Exception, match="complete") as caught:
+                [piece async for piece in raw.iter_bytes()]
+            assert caught.type.__name__ == "RemoteProtocolError"
+
+    async def scene() -> None:
+        async with recorder() as upstream:
+            monkeypatch.setenv("AI_CLIENT_CONFIG", str(write_config(tmp_path, upstream.url)))
+            upstream.headers, upstream.pieces = [(b"content-type", b"text/event-stream")], [CHUNK, CHUNK]
+            await asyncio.to_thread(program)
+            await asynchronous()
+
+    run(scene())
+
+
 def test_headers_tell_what_happened(run: Run, tmp_path: Path) -> None:
     async def scene() -> None:
         async with (

@@ -94,7 +94,7 @@ def costs(options: Options, since: str, until: str, by: str, *, as_json: bool) -
     path = config.costs.ledger
     if path is None:
         raise click.ClickException(
-            "no ledger is kept: set `ledger = /var/lib/ai-client/ledger.sqlite` in [costs] and restart the daemon"
+            "no ledger is kept: set `ledger = /var/lib/ai-client/ledger.db` in [costs] and restart the daemon"
         )
     entries: list[Entry] = []
     if _there(path):

@@ -6,7 +6,6 @@ from collections.abc import Mapping
 
 from ai_client.clock import Clock
 from ai_client.errors import RequestError, UpstreamError
-from ai_client.errors import UpstreamError
 from ai_client.limits.base import Limiter, Reservation
 from ai_client.model.call import Attempt, Call
 from ai_client.model.reply import Reply, StreamEnd

@@ -7,13 +7,16 @@ import dataclasses
 import socket
 from collections.abc import Callable
 from pathlib import Path
+from typing import cast
 
+import httpx
 import pytest
 
 from ai_client.config.load import Loaded, load
 from ai_client.daemon.process import Daemon, _address_of
 from ai_client.errors import ConfigurationError
-from tests.gateway import serving, simulated, write_config
+from ai_client.service import Service
+from tests.gateway import error_of, serving, simulated, write_config
 from tests.running import Run
 
 
@@ -119,9 +122,26 @@ def test_inherited_sockets_are_given_back_when_it_cannot_begin(run: Run, tmp_pat
     async def scene() -> None:
         config = write_config(tmp_path, "http://127.0.0.1:1/v1")
         daemon = Daemon(reads(config), (), {})
-        exposed = socket.create_server(("0.0.0.0", 0))  # noqa: S104
+        exposed = socket.socket()
+        exposed.bind(("0.0.0.0", 0))  # noqa: S104  bound, and never listened on
         with pytest.raises(ConfigurationError, match="can be reached from other machines"):
             await daemon._start(load(config, {}), [exposed])
         assert exposed.fileno() == -1
+
+    run(scene())
+
+
+def test_a_defect_is_a_plain_500_and_a_line_in_the_log(run: Run, tmp_path: Path) -> None:
+    async def scene() -> None:
+        config = write_config(tmp_path, "http://127.0.0.1:1/v1", {"monitoring": {"enable_metrics": "false"}})
+        async with serving(config) as (daemon, url), httpx.AsyncClient(base_url=url) as client:
+            service = daemon._handler.service
+            daemon._handler.service = cast("Service", None)
+            answer = await client.get("/v1/models")
+            assert (answer.status_code, error_of(answer)["code"]) == (500, "internal")
+            daemon._handler.service = service
+            await daemon.reload()  # counts nothing, and works all the same
+            assert (await client.get("/v1/models")).status_code == 200
+        assert '"internal_error"' in (tmp_path / "logs" / "daemon.log").read_text()
 
     run(scene())
