@@ -15,9 +15,12 @@ JSON = (b"content-type", b"application/json")
 
 def told(record: Record) -> Headers:
     """Headers that tell what happened to a call."""
+    target = record.target
+    if not target.isprintable():  # a model's name may be the caller's own words: no line may end in it
+        target = "".join(character if character.isprintable() else "?" for character in target)
     headers: Headers = [
         (b"x-request-id", record.request_id.encode("latin-1")),
-        (b"x-ai-client-target", record.target.encode("latin-1", "replace")),
+        (b"x-ai-client-target", target.encode("latin-1", "replace")),
         (b"x-ai-client-attempts", b"%d" % record.attempts),
         (b"x-ai-client-queue-ms", b"%.1f" % (record.queue_ns / 1e6)),
     ]

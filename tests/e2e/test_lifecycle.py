@@ -141,6 +141,8 @@ async def refused(url: str) -> bool:
         _, writer = await asyncio.open_connection(host, int(port))
     except ConnectionRefusedError:
         return True
+    except ConnectionResetError:  # it was in the queue of a listener that has just been closed
+        return False
     writer.close()
     return False
 

@@ -85,3 +85,9 @@ def test_an_error_in_the_middle_of_a_stream_is_an_event() -> None:
 def test_a_provider_s_own_error_is_passed_on_where_it_is_of_the_usual_shape(body: bytes, passed_on: bool) -> None:
     error = UpstreamStatusError("p answered 500", status=500, body=body)
     assert (error_json(error) == body) is passed_on
+
+
+def test_a_model_s_name_cannot_end_a_header_s_line() -> None:
+    record = make_record()
+    record.target = "open/gpt\r\nset-cookie: x"
+    assert (b"x-ai-client-target", b"open/gpt??set-cookie: x") in told(record)

@@ -38,6 +38,7 @@ async def send_stream(exchange: Exchange, reply: Reply, stream: Stream, record: 
     try:
         exchange.start(reply.status, reply.headers + told(record))
         async for piece in stream:
+            record.bytes_out += len(piece)
             exchange.write(piece)
             if exchange.backed_up:
                 await exchange.drain()

@@ -34,4 +34,4 @@ class Record(msgspec.Struct, gc=False):
     usage: Usage = NO_USAGE  # accounted
     cost_nano: int = 0  # accounted: summed over the attempts that were billed
     bytes_in: int = 0  # the front door
-    bytes_out: int = 0  # observed
+    bytes_out: int = 0  # observed; of a stream, the front door

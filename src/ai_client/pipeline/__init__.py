@@ -56,7 +56,7 @@ def build_pipeline(parts: Parts) -> Observed:
     if parts.limits or parts.app_limits:
         attempt = Limited(attempt, parts.limits, parts.app_limits, parts.clock)
     attempt = Retried(attempt, parts.retry, parts.clock, parts.rng, parts.sinks)
-    call: CallStage = Routed(Fallback(attempt, parts.retry.max_attempts), parts.decide, parts.pass_through)
+    call: CallStage = Routed(Fallback(attempt, parts.retry.max_attempts, parts.clock), parts.decide, parts.pass_through)
     if parts.cache is not None:
         call = Cached(call, parts.cache, parts.clock)
     return Observed(call, parts.sinks, parts.clock)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from ai_client.clock import Clock
 from ai_client.errors import AIClientError, ContextLengthError, UpstreamError
 from ai_client.model.call import Attempt, Call, Target
 from ai_client.model.reply import Reply
@@ -17,12 +18,13 @@ class Fallback:
     at fault comes back at once.
     """
 
-    __slots__ = ("_inner", "_max_attempts")
+    __slots__ = ("_clock", "_inner", "_max_attempts")
 
-    def __init__(self, inner: AttemptStage, max_attempts: int) -> None:
+    def __init__(self, inner: AttemptStage, max_attempts: int, clock: Clock) -> None:
         """`max_attempts` bounds the tries of one call over all its targets."""
         self._inner = inner
         self._max_attempts = max_attempts
+        self._clock = clock
 
     async def __call__(self, call: Call, targets: Sequence[Target]) -> Reply:
         """Pass attempts on until one is answered."""
@@ -35,7 +37,7 @@ class Fallback:
                 first = first or error
                 if not _moves_on(call, error):
                     raise first from (None if error is first else error)
-                if record.attempts >= self._max_attempts:
+                if record.attempts >= self._max_attempts or self._clock.monotonic_ns() >= call.deadline_ns:
                     break
         assert first is not None, "routing always names a target"
         raise first

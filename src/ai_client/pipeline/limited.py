@@ -13,6 +13,7 @@ from ai_client.pipeline.base import AttemptStage
 
 _CHARS_PER_TOKEN = 4
 _USUAL_OUTPUT = 256  # tokens set aside for an answer that nobody bounded
+_MOST_OUTPUT = 32_768  # and for one whose bound says nothing: the rest becomes debt if it is really spent
 
 
 class Limited:
@@ -69,7 +70,9 @@ class Limited:
 def estimate_tokens(call: Call) -> int:
     """Tokens to set aside for a call before anybody has counted them."""
     fields = call.fields
-    return fields.input_chars // _CHARS_PER_TOKEN + (fields.max_output or _USUAL_OUTPUT) * fields.choices
+    return (
+        fields.input_chars // _CHARS_PER_TOKEN + min(fields.max_output or _USUAL_OUTPUT, _MOST_OUTPUT) * fields.choices
+    )
 
 
 def _cost_nothing(error: BaseException) -> bool:

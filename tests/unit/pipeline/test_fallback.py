@@ -22,7 +22,7 @@ from ai_client.model.call import Attempt, Target
 from ai_client.model.reply import Reply
 from ai_client.model.request import Endpoint
 from ai_client.pipeline.fallback import Fallback
-from ai_client.testing import reply
+from ai_client.testing import FakeClock, reply
 from tests.calls import make_call
 from tests.running import Run
 from tests.unit.pipeline.stages import Inside
@@ -53,7 +53,7 @@ def tried(inside: Inside) -> list[str]:
 
 def test_the_first_that_answers_is_enough(run: Run) -> None:
     inside = Inside(reply(b"1"))
-    assert run(Fallback(inside, 6)(make_call(), TARGETS)).body == b"1"
+    assert run(Fallback(inside, 6, FakeClock())(make_call(), TARGETS)).body == b"1"
     assert tried(inside) == ["a"]
     assert inside.attempts[0].number == 1
 
@@ -61,7 +61,7 @@ def test_the_first_that_answers_is_enough(run: Run) -> None:
 @pytest.mark.parametrize("error", MOVES_ON, ids=repr)
 def test_what_another_target_can_mend_moves_on(run: Run, error: AIClientError) -> None:
     inside = Inside(error, error, reply(b"3"))
-    assert run(Fallback(inside, 6)(make_call(), TARGETS)).body == b"3"
+    assert run(Fallback(inside, 6, FakeClock())(make_call(), TARGETS)).body == b"3"
     assert tried(inside) == ["a", "b", "c"]
 
 
@@ -69,7 +69,7 @@ def test_what_another_target_can_mend_moves_on(run: Run, error: AIClientError) -
 def test_what_no_target_can_mend_comes_back_at_once(run: Run, error: AIClientError) -> None:
     inside = Inside(error)
     with pytest.raises(type(error)) as caught:
-        run(Fallback(inside, 6)(make_call(), TARGETS))
+        run(Fallback(inside, 6, FakeClock())(make_call(), TARGETS))
     assert caught.value is error
     assert tried(inside) == ["a"]
 
@@ -77,14 +77,14 @@ def test_what_no_target_can_mend_comes_back_at_once(run: Run, error: AIClientErr
 def test_when_all_fail_the_first_error_is_the_one(run: Run) -> None:
     errors = [UpstreamStatusError(name, status=500) for name in "abc"]
     with pytest.raises(UpstreamStatusError, match="a"):
-        run(Fallback(Inside(*errors), 6)(make_call(), TARGETS))
+        run(Fallback(Inside(*errors), 6, FakeClock())(make_call(), TARGETS))
 
 
 def test_a_request_at_fault_elsewhere_says_what_came_first(run: Run) -> None:
     """The fallback model may not know a field that the first one knows: that is not what the caller has to mend."""
     second = InvalidRequestError("b does not know this field")
     with pytest.raises(ConnectError) as caught:
-        run(Fallback(Inside(ConnectError("a is down"), second), 6)(make_call(), TARGETS))
+        run(Fallback(Inside(ConnectError("a is down"), second), 6, FakeClock())(make_call(), TARGETS))
     assert caught.value.__cause__ is second
 
 
@@ -96,7 +96,7 @@ def test_the_attempts_are_bounded_over_all_targets(run: Run) -> None:
         return await inside(attempt)
 
     with pytest.raises(ConnectError):
-        run(Fallback(counting, 4)(make_call(), TARGETS))
+        run(Fallback(counting, 4, FakeClock())(make_call(), TARGETS))
     assert tried(inside) == ["a", "b"]
 
 
@@ -118,5 +118,14 @@ def test_what_was_sent_and_is_not_ours_to_repeat_is_not(
     inside = Inside(error)
     call = make_call(endpoint=Endpoint.OTHER, path="/files", method=method)
     with pytest.raises(type(error)):
-        run(Fallback(inside, 6)(call, TARGETS))
+        run(Fallback(inside, 6, FakeClock())(call, TARGETS))
     assert tried(inside) == targets
+
+
+def test_nothing_is_begun_after_the_deadline(run: Run) -> None:
+    clock = FakeClock()
+    call = make_call(deadline_ns=clock.monotonic_ns())
+    inside = Inside(ConnectError("a is down"))
+    with pytest.raises(ConnectError):
+        run(Fallback(inside, 6, clock)(call, TARGETS))
+    assert tried(inside) == ["a"]

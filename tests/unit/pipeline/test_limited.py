@@ -54,6 +54,7 @@ class House:
     [
         (Fields("m", input_chars=40, max_output=10), 20),
         (Fields("m", input_chars=43), 10 + 256),
+        (Fields("m", max_output=10**15), 32_768),
         (Fields("m", input_chars=40, max_output=10, choices=3), 40),
     ],
 )
