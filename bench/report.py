@@ -61,7 +61,7 @@ def judge(value: float, must: float, aim: float | None, *, at_least: bool = Fals
     sign = -1 if at_least else 1
     if sign * value > sign * must:
         return MISSED
-    return MET_AIM if aim is None or sign * value <= sign * aim else MET_MUST
+    return MET_AIM if aim is not None and sign * value <= sign * aim else MET_MUST
 
 
 def skipped(what: str, why: str) -> Row:

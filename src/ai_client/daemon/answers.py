@@ -35,13 +35,15 @@ def send_whole(exchange: Exchange, reply: Reply, record: Record) -> None:
 
 async def send_stream(exchange: Exchange, reply: Reply, stream: Stream, record: Record) -> None:
     """Answer with a stream, as it comes."""
+
+    def write(piece: bytes) -> bool:
+        record.bytes_out += len(piece)
+        exchange.write(piece)
+        return not exchange.backed_up
+
     try:
         exchange.start(reply.status, reply.headers + told(record))
-        async for piece in stream:
-            record.bytes_out += len(piece)
-            exchange.write(piece)
-            if exchange.backed_up:
-                await exchange.drain()
+        await stream.relay(write, exchange.drain)
         exchange.end()
     except AIClientError as error:
         # the status has left; what remains is to say so, and not to end as if the answer were whole

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Protocol
 
 import msgspec
@@ -19,6 +19,10 @@ class StreamEnd(msgspec.Struct, frozen=True, gc=False):
     cancelled: bool = False
 
 
+Write = Callable[[bytes], bool]
+Drain = Callable[[], Awaitable[None]]
+
+
 class Stream(Protocol):
     """The body of a streamed answer: whole server-sent events, as bytes.
 
@@ -32,11 +36,24 @@ class Stream(Protocol):
     async def __anext__(self) -> bytes:
         """The next bytes, at least one whole event. Raises an `AIClientError` when the provider breaks off."""
 
+    async def relay(self, write: Write, drain: Drain) -> None:
+        """Hand everything to `write` as it comes, to the end: what `async for` does, at a fraction of its price.
+
+        `write` says whether more may follow at once; where it does not, `drain` is awaited. Raises as `__anext__`.
+        """
+
     def on_end(self, finisher: Callable[[StreamEnd], None]) -> None:
         """Have `finisher` called once, when the stream is over; in the order of registration."""
 
     async def aclose(self) -> None:
         """Give the stream up: closes the upstream request. Harmless after the end."""
+
+
+async def relay_each(stream: Stream, write: Write, drain: Drain) -> None:
+    """`Stream.relay` for a stream that has nothing better than being iterated."""
+    async for piece in stream:
+        if not write(piece):
+            await drain()
 
 
 class Reply(msgspec.Struct, gc=False):

@@ -14,7 +14,7 @@ from ai_client.clock import Clock
 from ai_client.errors import AIClientError, DeadlineExceededError
 from ai_client.model.call import Call
 from ai_client.model.record import Record
-from ai_client.model.reply import Reply, Stream, StreamEnd
+from ai_client.model.reply import Drain, Reply, Stream, StreamEnd, Write, relay_each
 from ai_client.model.usage import NO_USAGE
 from ai_client.pipeline.base import CallStage
 
@@ -155,6 +155,19 @@ class _Recording:
 
     async def __anext__(self) -> bytes:
         piece = await self._inner.__anext__()
+        self._remember(piece)
+        return piece
+
+    async def relay(self, write: Write, drain: Drain) -> None:
+        """As the stream inside, remembering."""
+
+        def remembering(piece: bytes) -> bool:
+            self._remember(piece)
+            return write(piece)
+
+        await self._inner.relay(remembering, drain)
+
+    def _remember(self, piece: bytes) -> None:
         if self.whole:
             self._size += len(piece)
             if self._size > _MAX_STREAM:
@@ -162,7 +175,6 @@ class _Recording:
                 self._pieces.clear()
             else:
                 self._pieces.append(piece)
-        return piece
 
     def on_end(self, finisher: Callable[[StreamEnd], None]) -> None:
         """As the stream inside."""
@@ -191,6 +203,10 @@ class _Replay:
             return body
         self._end(cancelled=False)
         raise StopAsyncIteration
+
+    async def relay(self, write: Write, drain: Drain) -> None:
+        """All at once."""
+        await relay_each(self, write, drain)
 
     def on_end(self, finisher: Callable[[StreamEnd], None]) -> None:
         """Have `finisher` called once, when the stream is over."""

@@ -7,7 +7,7 @@ from typing import Final
 
 from ai_client.errors import AIClientError
 from ai_client.model.call import Attempt
-from ai_client.model.reply import Reply, StreamEnd
+from ai_client.model.reply import Drain, Reply, StreamEnd, Write, relay_each
 from ai_client.model.usage import NO_USAGE, Usage
 
 JSON: Final = (b"content-type", b"application/json")
@@ -90,6 +90,10 @@ class ScriptedStream:
         if error is not None:
             raise error
         raise StopAsyncIteration
+
+    async def relay(self, write: Write, drain: Drain) -> None:
+        """Piece by piece."""
+        await relay_each(self, write, drain)
 
     def on_end(self, finisher: Callable[[StreamEnd], None]) -> None:
         """Have `finisher` called once, when the stream is over."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from ai_client.errors import AIClientError, BrokenReplyError
@@ -19,7 +20,18 @@ class Incoming:
     been read, and no longer: read it to the end, `discard` or `close` it.
     """
 
-    __slots__ = ("_connection", "_error", "_pieces", "_reader", "_size", "body", "headers", "status", "streamed")
+    __slots__ = (
+        "_connection",
+        "_consumer",
+        "_error",
+        "_pieces",
+        "_reader",
+        "_size",
+        "body",
+        "headers",
+        "status",
+        "streamed",
+    )
 
     def __init__(self, status: int, headers: list[Header], connection: ClientConnection | None, body: bytes) -> None:
         self.status = status
@@ -32,6 +44,7 @@ class Incoming:
             self._size = 0
             self._error: AIClientError | None = None
             self._reader: asyncio.Future[None] | None = None
+            self._consumer: Callable[[bytes], bool] | None = None
 
     async def read(self) -> bytes:
         """What has arrived since the last call; waits for something; b"" at the end of a streamed answer.
@@ -59,6 +72,33 @@ class Incoming:
         if self._connection is not None:
             self._connection.read_on()
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+    async def feed(self, consumer: Callable[[bytes], bool]) -> bool:
+        """Hand every piece to `consumer` as it arrives, waking nobody, for as long as it returns True.
+
+        Returns True at the end of the answer, False where the consumer stopped; call again to go on. Raises what `read`
+        raises, and what the consumer raised.
+        """
+        while True:
+            if self._pieces or self._connection is None or self._error is not None:
+                piece = await self.read()
+                if not piece:
+                    return True
+                if not consumer(piece):
+                    return False
+                continue
+            reader = self._reader = self._connection.new_future()
+            self._consumer = consumer
+            try:
+                await reader
+            except asyncio.CancelledError:
+                self.close()
+                raise
+            finally:
+                stopped = self._consumer is None
+                self._reader = self._consumer = None
+            if stopped:
+                return False
 
     async def read_all(self, limit: int) -> bytes:
         """The whole of a streamed answer, at most `limit` bytes; raises `BrokenReplyError` beyond."""
@@ -99,6 +139,10 @@ class Incoming:
 
     def arrived(self, piece: bytes) -> int:
         """One more piece. Returns how many bytes wait to be read."""
+        consumer = self._consumer
+        if consumer is not None:
+            self._consume(consumer, piece)
+            return 0
         self._pieces.append(piece)
         self._size += len(piece)
         self._wake()
@@ -109,6 +153,19 @@ class Incoming:
         self._connection = None
         self._error = error
         self._wake()
+
+    def _consume(self, consumer: Callable[[bytes], bool], piece: bytes) -> None:
+        reader = self._reader
+        try:
+            going_on = consumer(piece)
+        except Exception as error:  # noqa: BLE001  raised again where the consumer was handed over
+            self._consumer = None
+            if reader is not None and not reader.done():
+                reader.set_exception(error)
+        else:
+            if not going_on:
+                self._consumer = None
+                self._wake()
 
     def _wake(self) -> None:
         if self._reader is not None and not self._reader.done():

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from ai_client.errors import AIClientError, BrokenReplyError
-from ai_client.model.reply import StreamEnd
+from ai_client.model.reply import Drain, StreamEnd, Write, relay_each
 from ai_client.model.usage import Usage
 from ai_client.providers.openai.judges import Judge
 from ai_client.providers.openai.refusals import stream_error
@@ -87,6 +87,30 @@ class EventStream:
         self._incoming.discard()
         self._end(None)
         raise StopAsyncIteration
+
+    async def relay(self, write: Write, drain: Drain) -> None:
+        """Hand everything to `write`, straight from the connection: no coroutine wakes for a piece."""
+        judge = self._judge
+
+        def pass_on(piece: bytes) -> bool:
+            out = self._take(piece)
+            return (not out or write(out)) and not judge.done
+
+        ready, self._ready = self._ready, b""
+        if ready and not write(ready):
+            await drain()
+        try:
+            while not judge.done:
+                if await self._incoming.feed(pass_on):
+                    pass_on(b"")
+                elif not judge.done:
+                    await drain()
+        except BaseException as error:
+            self._incoming.close()
+            self._end(error, cancelled=not isinstance(error, AIClientError))
+            raise
+        self._incoming.discard()
+        self._end(None)
 
     def on_end(self, finisher: Callable[[StreamEnd], None]) -> None:
         """Have `finisher` called once, when the stream is over."""
@@ -170,6 +194,10 @@ class RawStream:
             self._end(StreamEnd(None, Usage()))
             raise StopAsyncIteration
         return piece
+
+    async def relay(self, write: Write, drain: Drain) -> None:
+        """Piece by piece."""
+        await relay_each(self, write, drain)
 
     def on_end(self, finisher: Callable[[StreamEnd], None]) -> None:
         """Have `finisher` called once, when the stream is over."""
