@@ -30,9 +30,8 @@ from ai_client.errors import ConfigurationError
 from ai_client.limits.backends.memory import MemoryLimiter
 from ai_client.limits.base import Settings as LimitSettings
 from ai_client.model.call import Target
-from ai_client.model.events import AttemptFailed
-from ai_client.model.record import Record
 from ai_client.pipeline import Parts, build_pipeline
+from ai_client.pipeline.bookkeeping import LedgerSink
 from ai_client.pipeline.cached import CacheSettings
 from ai_client.pipeline.local import Local
 from ai_client.pipeline.observed import Observed
@@ -44,6 +43,7 @@ from ai_client.service import Service
 from ai_client.telemetry import catalogue
 from ai_client.telemetry.base import Level, Sink
 from ai_client.telemetry.calls import CallLog
+from ai_client.telemetry.deferred import Deferred
 from ai_client.telemetry.journal import Journal
 from ai_client.telemetry.lines import Destination, LineWriter, Stderr
 from ai_client.telemetry.logfile import LogFile
@@ -59,19 +59,6 @@ _LOCAL_POOL = 1000  # connections to the node's own daemon, which has limits of 
 _MOST_WARNED = 100  # models of which it is said that they have no price
 
 
-class LedgerSink:
-    """Tells the ledger of every call."""
-
-    def __init__(self, ledger: Ledger) -> None:
-        self.finished: Callable[[Record], None] = ledger.count
-
-    def attempt_failed(self, _: AttemptFailed, /) -> None:
-        """The ledger counts calls: what their attempts cost is part of them."""
-
-    def close(self) -> None:
-        """The ledger is closed by whoever opened it."""
-
-
 class Shared:
     """What outlives a reload: the clock, the chance, what was spent, counted, cached and logged."""
 
@@ -84,6 +71,7 @@ class Shared:
         self.metrics: MetricsSink | None = None
         self.cache: CacheBackend | None = None
         self.sinks: list[Sink] = [LedgerSink(ledger)]
+        self.deferred: Deferred | None = None
         self.limiters: dict[str, MemoryLimiter] = {}
         self.app_limiters: dict[str, MemoryLimiter] = {}
         self._warned: set[str] = set()
@@ -102,8 +90,14 @@ class Shared:
         where = [f"{frame.filename}:{frame.lineno} {frame.name}" for frame in traceback.extract_tb(error.__traceback__)]
         self.journal.error("internal_error", kind=type(error).__name__, where=" < ".join(reversed(where)))
 
+    def tell(self) -> None:
+        """Have every sink told of the calls that ended up to now."""
+        if self.deferred is not None:
+            self.deferred.flush()
+
     async def flush(self) -> None:
         """Write down what was spent. A ledger that cannot be written keeps its rows for the next time."""
+        self.tell()
         try:
             await asyncio.get_running_loop().run_in_executor(None, self.ledger.flush)
         except OSError as error:
@@ -111,14 +105,14 @@ class Shared:
 
     async def close(self) -> None:
         """Write out everything and let go of it."""
+        for sink in self.sinks:
+            sink.close()
         try:
             self.ledger.close()
         except OSError as error:
             self.journal.error("ledger_failed", message=str(error))
         if self.cache is not None:
             await self.cache.close()
-        for sink in self.sinks:
-            sink.close()
         self.journal.close()
 
 
@@ -149,6 +143,8 @@ def open_daemon(config: Config) -> Shared:
         shared.metrics.watch(catalogue.LOG_ERRORS, lambda: {(n,): w.errors for n, w in writers.items()})
         shared.sinks.append(shared.metrics)
     shared.sinks.append(CallLog(writers["calls"], clock, level=level, style=style))
+    shared.deferred = Deferred(shared.sinks, loop)
+    shared.sinks = [shared.deferred]
     return shared
 
 

@@ -371,7 +371,7 @@ def test_logs_are_json_without_keys_or_prompts(run: Run, tmp_path: Path) -> None
         lines = [json.loads(line) for path in (tmp_path / "logs").iterdir() for line in path.read_text().splitlines()]
         assert {line["event"] for line in lines if "event" in line} >= {"ready", "stopped"}
         calls = [json.loads(line) for line in (tmp_path / "logs" / "calls.log").read_text().splitlines()]
-        assert [call["status"] for call in calls if call.get("status")][:1] == [200]
+        assert [call["status"] for call in calls if call["event"] == "call"][:1] == [200]
         text = json.dumps(lines)
         assert KEY not in text
         assert canary not in text

@@ -100,6 +100,7 @@ def test_a_ledger_that_fails_later_is_logged_and_loses_nothing(run: Run, tmp_pat
                 service = build(configured(tmp_path, sections, simulator.url), shared)
                 ask = Ask("/chat/completions", json.dumps(ASK).encode())  # type: ignore[arg-type]
                 await service.answer(ask, LOCAL_APP, service.record(ask, LOCAL_APP))
+                shared.tell()
                 backend = shared.ledger._backend
                 rows = shared.ledger._totals.copy()
                 backend.close()

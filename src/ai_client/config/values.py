@@ -223,7 +223,8 @@ def aliases() -> Kind[Mapping[str, str]]:
         pairs: dict[str, str] = {}
         for item in _items(text):
             alias, colon, target = (part.strip() for part in item.partition(":"))
-            if not colon or not _MODEL.fullmatch(alias) or not _MODEL.fullmatch(target) or alias in {"auto", "default", *pairs}:
+            taken = alias in {"auto", "default", *pairs}
+            if taken or not colon or not _MODEL.fullmatch(alias) or not _MODEL.fullmatch(target):
                 raise ValueError(text)
             pairs[alias] = target
         return MappingProxyType(pairs)

@@ -10,7 +10,7 @@ from collections.abc import Callable, MutableMapping
 from pathlib import Path
 
 from ai_client._version import __version__
-from ai_client.build import build, open_daemon
+from ai_client.build import Shared, build, open_daemon
 from ai_client.config.load import Loaded
 from ai_client.config.snapshot import Config
 from ai_client.daemon.app import Handler, Render
@@ -18,7 +18,6 @@ from ai_client.daemon.auth import Gate
 from ai_client.daemon.listen import Address, check_exposure, parse_address
 from ai_client.errors import AIClientError
 from ai_client.telemetry.exposition import Exposition
-from ai_client.telemetry.metrics import MetricsSink
 from ai_client.transport.exchange import Exchange, Request
 from ai_client.transport.server import Server, ServerLimits
 from ai_client.transport.systemd import listen_fds, notify, watchdog_interval_ns
@@ -63,7 +62,7 @@ class Daemon:
         try:
             for warning in loaded.warnings:
                 shared.journal.warning("configuration", message=warning)
-            self._handler = Handler(build(config, shared), gate, _renderer(shared.metrics))
+            self._handler = Handler(build(config, shared), gate, _renderer(shared))
         except BaseException:
             await shared.close()
             raise
@@ -214,8 +213,13 @@ def _address_of(sock: socket.socket) -> Address:
     return Address(path=Path(os.fsdecode(name)))  # bytes where it is a name in Linux' abstract namespace
 
 
-def _renderer(metrics: MetricsSink | None) -> Render | None:
-    if metrics is None:
+def _renderer(shared: Shared) -> Render | None:
+    if shared.metrics is None:
         return None
-    exposition = Exposition(metrics)
-    return lambda accept: exposition.render((accept or b"").decode("latin-1"))
+    exposition = Exposition(shared.metrics)
+
+    def render(accept: bytes | None) -> tuple[bytes, str]:
+        shared.tell()
+        return exposition.render((accept or b"").decode("latin-1"))
+
+    return render
