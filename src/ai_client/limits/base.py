@@ -27,8 +27,10 @@ class Reservation(Protocol):
     def settle(self, tokens: int) -> None:
         """The attempt spent `tokens`: what was reserved beyond is given back, what is missing becomes debt."""
 
-    def release(self) -> None:
-        """The attempt is over: its place among the concurrent ones is free."""
+    def release(self, spent: int = 0) -> None:
+        """The attempt is over: its place among the concurrent ones is free. `spent` tokens settles it as well; 0 leaves
+        what is reserved, for an answer without a count.
+        """
 
 
 class Limiter(Protocol):

@@ -62,14 +62,20 @@ def _parse_chat(body: bytes) -> Fields:
         chars += len(said)
         if message.role == "user":
             text = said
+    bound = chat.max_completion_tokens or chat.max_tokens or 0
+    choices = chat.n or 1
+    if bound < 0 or choices < 0 or (chat.max_tokens or 0) < 0:
+        _positive(chat.max_completion_tokens, "max_completion_tokens")
+        _positive(chat.max_tokens, "max_tokens")
+        _positive(chat.n, "n")
     return Fields(
         chat.model,
         chat.stream or False,
         chars,
-        _positive(chat.max_completion_tokens, "max_completion_tokens") or _positive(chat.max_tokens, "max_tokens"),
+        bound,
         text,
         chat.stream_options is not None and chat.stream_options.include_usage,
-        _positive(chat.n, "n") or 1,
+        choices,
     )
 
 

@@ -86,6 +86,4 @@ def _stream_ended(held: list[Reservation], end: StreamEnd) -> None:
 
 def _give_back(held: list[Reservation], spent: int) -> None:
     for reservation in held:
-        if spent:
-            reservation.settle(spent)
-        reservation.release()
+        reservation.release(spent)

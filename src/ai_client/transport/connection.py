@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import select
-from collections.abc import Callable
-from typing import Final
+from collections.abc import Callable, Coroutine
+from typing import Any, Final
 
 import httptools
 import msgspec
@@ -130,11 +130,11 @@ class ClientConnection(asyncio.Protocol):
         poll.register(self._transport.get_extra_info("socket"), select.POLLIN)
         return not poll.poll(0)
 
-    async def request(self, wire: bytes, timeouts: Timeouts) -> Incoming:
-        """Send a request (head and body as bytes); returns its answer.
+    def request(self, wire: bytes, timeouts: Timeouts) -> Coroutine[Any, Any, Incoming]:
+        """Send a request (head and body as bytes); gives its answer when awaited.
 
-        Raises `ConnectError` where nothing could be sent, `UpstreamTimeoutError`, `BrokenReplyError`. A cancelled wait
-        closes the connection, and so the request at the provider's side.
+        Raises `ConnectError` at once where nothing could be sent; when awaited, `UpstreamTimeoutError` and
+        `BrokenReplyError`. A cancelled wait closes the connection, and so the request at the provider's side.
         """
         transport = self._transport
         if transport is None or transport.is_closing():
@@ -155,6 +155,9 @@ class ClientConnection(asyncio.Protocol):
         if transport.is_closing():  # the first write failed, so none of it has left
             self._phase = _NOTHING
             raise self._never_sent()
+        return self._answer(head)
+
+    async def _answer(self, head: asyncio.Future[Incoming]) -> Incoming:
         try:
             return await head
         except asyncio.CancelledError:
@@ -163,6 +166,10 @@ class ClientConnection(asyncio.Protocol):
             elif not head.cancelled() and head.exception() is None:
                 head.result().close()  # it had just come; by now its connection may serve somebody else
             raise
+
+    def now(self) -> float:
+        """The loop's time, in seconds. (Asking asyncio which loop runs is a system call in Python 3.11.)"""
+        return self._loop.time()
 
     def abort(self) -> None:
         """Close at once."""

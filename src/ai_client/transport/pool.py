@@ -10,7 +10,8 @@ from __future__ import annotations
 import asyncio
 import ssl
 from collections import OrderedDict
-from typing import Final
+from collections.abc import Coroutine
+from typing import Any, Final
 from urllib.parse import SplitResult, urlsplit
 
 import msgspec
@@ -100,23 +101,19 @@ class Pool:
         """Requests that wait for a connection."""
         return len(self._waiters)
 
-    async def request(self, wire: bytes, timeouts: Timeouts) -> Incoming:
-        """Send `wire` on a connection of this pool; returns the answer.
+    def request(self, wire: bytes, timeouts: Timeouts) -> Coroutine[Any, Any, Incoming]:
+        """Send `wire` on a connection of this pool; gives the answer when awaited.
 
         Raises `ConnectError` (nothing was sent), `UpstreamTimeoutError`, `BrokenReplyError`, and `OverloadedError`
         when no connection became free in time. A kept connection that proves dead before anything was sent is
         replaced, unseen.
         """
-        while True:
-            connection = self._take()
-            if connection is None:
-                connection = await self._obtain()
-            kept = connection.used
+        while (connection := self._take()) is not None:
             try:
-                return await connection.request(wire, timeouts)
-            except ConnectError:
-                if not kept:
-                    raise
+                return connection.request(wire, timeouts)
+            except ConnectError:  # it had died unseen; nothing was sent on it
+                continue
+        return self._request_later(wire, timeouts)
 
     def close(self) -> None:
         """Close every connection; whoever waits is refused."""
@@ -143,7 +140,7 @@ class Pool:
         idle = self._idle
         while idle:
             connection = idle.pop()
-            rest = asyncio.get_running_loop().time() - connection.idle_since
+            rest = connection.now() - connection.idle_since
             if (
                 connection.usable
                 and rest < self._settings.keepalive_expiry
@@ -163,7 +160,7 @@ class Pool:
         if self._retired:
             connection.abort()
             return
-        now = connection.idle_since = asyncio.get_running_loop().time()
+        now = connection.idle_since = connection.now()
         self._idle.append(connection)
         if self._expiry is None:
             self._expiry = LazyTimer(asyncio.get_running_loop(), self._expire)
@@ -221,6 +218,16 @@ class Pool:
         return ConnectError(f"the connections to {self.origin} were closed")
 
     # ---- awaiting
+
+    async def _request_later(self, wire: bytes, timeouts: Timeouts) -> Incoming:
+        while True:
+            connection = self._take() or await self._obtain()
+            kept = connection.used
+            try:
+                return await connection.request(wire, timeouts)
+            except ConnectError:
+                if not kept:
+                    raise
 
     async def _obtain(self) -> ClientConnection:
         if self._closed:

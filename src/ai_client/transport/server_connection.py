@@ -226,8 +226,8 @@ class ServerConnection(asyncio.Protocol):
     def finished(self, exchange: Exchange) -> None:
         """An answer is complete: close, or take the next request."""
         exchange.closed = True
-        self._exchange = None
-        self._outcome = self._task = None
+        self._exchange = self._outcome = self._task = None
+        self.request = _NO_REQUEST  # an idle connection keeps no body in memory
         if self.close_after:
             # whoever has still something to send must be let finish, or the kernel answers it with a reset
             self._end(linger=self._deaf or bool(self._waiting) or self._reader.stage != 0)

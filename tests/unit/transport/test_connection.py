@@ -252,9 +252,10 @@ def test_an_answer_before_the_request_has_left_closes_the_connection(on_each: Ru
             await asyncio.Event().wait()
 
         async with Upstream(talk) as upstream:
-            pool = upstream.pool()
+            pool = upstream.pool(keepalive_expiry=3600.0)
             incoming = await pool.request(post(body=b"x" * 30_000_000), PATIENT)
             assert incoming.status == 413
+            assert pool._idle == []
             await until(lambda: not pool.open_connections)
 
     on_each(scene())
@@ -568,7 +569,7 @@ def test_an_answer_complete_before_it_is_read_leaves_a_connection_that_listens(
             await close.wait()
 
         async with Upstream(talk) as upstream:
-            pool = upstream.pool()
+            pool = upstream.pool(keepalive_expiry=3600.0)
             incoming = await pool.request(post(), PATIENT)
             close.set()
             await until(lambda: not pool.open_connections)

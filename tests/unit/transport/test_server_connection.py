@@ -16,6 +16,7 @@ import pytest
 from ai_client.transport.exchange import Exchange, Handler, Request
 from ai_client.transport.server import ServerLimits
 from ai_client.transport.server_connection import ServerConnection, _peer_uid
+from ai_client.transport.timer import NEVER
 from tests.running import Run
 from tests.wire import Serving, dial, echo, get, later, post, turns, until
 
@@ -290,6 +291,26 @@ def test_a_client_that_is_still_sending_gets_to_read_the_refusal(on_each: Run) -
     on_each(scene())
 
 
+def test_a_client_that_is_still_sending_gets_to_read_the_last_answer(on_each: Run) -> None:
+    async def scene() -> None:
+        def handler(request: Request, exchange: Exchange) -> None:
+            exchange.raw(b"HTTP/1.1 200 OK\r\ncontent-length: 100000\r\nconnection: close\r\n\r\n" + b"a" * 100_000)
+            kept.append(exchange)
+
+        kept: list[Exchange] = []
+        async with Serving(handler) as serving, dial(serving.address) as client:
+            client.send(get() + post(body=b"x" * 30_000_000)[:10_000_000])
+            await until(lambda: kept)
+            kept[0].close_raw()
+            for _ in range(200):
+                client.send(b"x" * 100_000)
+                await client.writer.drain()
+            assert (await client.answer()).body == b"a" * 100_000
+            assert await client.ended() == b""
+
+    on_each(scene())
+
+
 def test_lingering_ends(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("ai_client.transport.server_connection._LINGER", SHORT)
 
@@ -410,6 +431,33 @@ def test_a_client_that_reads_nothing_is_left(on_each: Run) -> None:
             assert serving.crashes == []
 
     on_each(scene())
+
+
+def test_a_stall_that_is_over_is_forgotten(run: Run) -> None:
+    async def scene() -> None:
+        stalled, go_on = asyncio.Event(), asyncio.Event()
+
+        async def handler(request: Request, exchange: Exchange) -> None:
+            exchange.start(200, ())
+            while not exchange.backed_up:
+                exchange.write(b"x" * 1_000_000)
+            stalled.set()
+            await exchange.drain()
+            await go_on.wait()
+            exchange.end()
+
+        async with Serving(later(handler)) as serving, dial(serving.address) as client:
+            client.send(get())
+            await stalled.wait()
+            (connection,) = serving.server.connections
+            assert connection._timer.due < NEVER
+            answer = asyncio.ensure_future(client.answer())
+            await until(lambda: not connection.write_paused)
+            assert connection._timer.due == NEVER  # the handler may take as long as it likes
+            go_on.set()
+            assert len((await answer).body) >= 1_000_000
+
+    run(scene())
 
 
 def test_a_whole_answer_that_is_not_read_is_left_too(run: Run) -> None:

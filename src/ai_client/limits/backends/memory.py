@@ -28,10 +28,12 @@ class MemoryReservation:
             limiter.correct(tokens - self._tokens)
             self._tokens = tokens
 
-    def release(self) -> None:
-        """The attempt is over."""
+    def release(self, spent: int = 0) -> None:
+        """The attempt is over, having spent so many tokens."""
         limiter, self._limiter = self._limiter, None
         if limiter is not None:
+            if spent and spent != self._tokens:
+                limiter.correct(spent - self._tokens)
             limiter.leave()
 
 

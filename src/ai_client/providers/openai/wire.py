@@ -41,11 +41,14 @@ class Wire:
             if any(not "!" <= character <= "~" for character in call.method + call.path):
                 raise InvalidRequestError(f"the path {call.path!r} has characters that a request line cannot carry")
             head = self._head(call.method, call.path)
-        body = self.body(attempt)
-        lines = [b"%b: %b\r\n" % _one_line(pair) for pair in call.headers if pair[0] != b"content-type"]
-        if call.endpoint is Endpoint.OTHER:
-            lines += [b"%b: %b\r\n" % _one_line(pair) for pair in call.headers if pair[0] == b"content-type"]
-        return b"%b%bcontent-length: %d\r\n\r\n%b" % (head, b"".join(lines), len(body), body)
+        fields = call.fields
+        plain = not fields.stream and attempt.target.upstream_model == fields.model
+        body = call.body if plain else self.body(attempt)
+        lines = b""
+        for pair in call.headers:
+            if pair[0] != b"content-type" or call.endpoint is Endpoint.OTHER:  # the heads of the others have theirs
+                lines += b"%b: %b\r\n" % _one_line(pair)
+        return b"%b%bcontent-length: %d\r\n\r\n%b" % (head, lines, len(body), body)
 
     def body(self, attempt: Attempt) -> bytes:
         """The caller's body, byte for byte unless the model's name or the usage option has to change."""

@@ -45,7 +45,7 @@ def test_a_request_that_is_passed_through() -> None:
     assert wire().request(make_attempt(call, Target("p", "", ""))) == (
         b"PUT /v1/files?a=%20b HTTP/1.1\r\n"
         + HOST
-        + b"accept: */*\r\ncontent-type: multipart/form-data; boundary=x\r\ncontent-length: 2\r\n\r\n\0\xff"
+        + b"content-type: multipart/form-data; boundary=x\r\naccept: */*\r\ncontent-length: 2\r\n\r\n\0\xff"
     )
 
 
