@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Iterable
+from collections.abc import Awaitable
 from itertools import pairwise
 from typing import Any, cast
 
@@ -29,9 +29,6 @@ class Wire:
     def write(self, data: bytes) -> None:
         assert not self.closing
         self.sent += data
-
-    def writelines(self, pieces: Iterable[bytes]) -> None:
-        self.write(b"".join(pieces))
 
     def get_extra_info(self, name: str) -> None:
         return None

@@ -12,7 +12,7 @@ from ai_client.transport.http import BODILESS, STATUS_LINES, Header, find_header
 if TYPE_CHECKING:
     from ai_client.transport.server_connection import ServerConnection
 
-_COPY_LIMIT = 64 * 1024  # bytes; what is larger is handed to the kernel beside its head, not copied behind it
+_COPY_LIMIT = 128 * 1024  # bytes; from here on copying a body behind its head costs more than writing it by itself
 _colon = b": ".join
 
 
@@ -94,7 +94,8 @@ class Exchange:
             connection.write(b"\r\n".join(lines))
         else:
             lines += (b"", b"")
-            connection.writelines((b"\r\n".join(lines), body))
+            connection.write(b"\r\n".join(lines))
+            connection.write(body)
         connection.finished(self)
 
     def start(self, status: int, headers: Sequence[Header]) -> None:
@@ -127,7 +128,9 @@ class Exchange:
         elif len(data) < _COPY_LIMIT:
             self._connection.write(b"%x\r\n%b\r\n" % (len(data), data))
         else:
-            self._connection.writelines((b"%x\r\n" % len(data), data, b"\r\n"))
+            self._connection.write(b"%x\r\n" % len(data))
+            self._connection.write(data)
+            self._connection.write(b"\r\n")
 
     @property
     def backed_up(self) -> bool:

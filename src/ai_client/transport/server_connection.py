@@ -7,7 +7,7 @@ import inspect
 import socket
 import struct
 from collections import deque
-from collections.abc import Awaitable, Iterable
+from collections.abc import Awaitable
 from typing import TYPE_CHECKING, Final
 
 from ai_client.transport.exchange import JSON_HEADERS, Exchange, Request, error_body
@@ -217,11 +217,6 @@ class ServerConnection(asyncio.Protocol):
         """Put bytes on the wire."""
         if self._transport is not None:
             self._transport.write(data)
-
-    def writelines(self, pieces: Iterable[bytes]) -> None:
-        """Put pieces on the wire, in one go and without joining them."""
-        if self._transport is not None:
-            self._transport.writelines(pieces)
 
     def finished(self, exchange: Exchange) -> None:
         """An answer is complete: close, or take the next request."""

@@ -77,7 +77,7 @@ def test_a_status_without_body_has_none_and_states_no_length(run: Run, status: i
     run(scene())
 
 
-@pytest.mark.parametrize("size", [1, 100_000])
+@pytest.mark.parametrize("size", [1, 200_000])
 def test_a_streamed_answer_is_chunked(on_each: Run, size: int) -> None:
     async def scene() -> None:
         go_on = asyncio.Event()

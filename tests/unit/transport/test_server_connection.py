@@ -63,7 +63,8 @@ def test_many_requests_on_one_connection(on_each: Run) -> None:
             for number in range(50):
                 client.send(post(f"/{number}?q={number}", b"b" * number))
                 assert (await client.answer()).body == b"POST /%d?q=%d " % (number, number) + b"b" * number
-            assert len(serving.server.connections) == 1
+            (connection,) = serving.server.connections
+            assert connection.request.body == b""  # what is idle keeps no body in memory
 
     on_each(scene())
 
@@ -831,7 +832,6 @@ def test_calls_after_the_end_are_harmless(run: Run) -> None:
             await until(lambda: not serving.server.connections)
             (connection,) = held
             connection.write(b"x")
-            connection.writelines([b"x"])
             connection.abort()
             connection.reset()
             connection.drain()
