@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import select
-from collections.abc import Callable, Coroutine
-from typing import Any, Final
+from collections.abc import Callable
+from typing import Final
 
 import httptools
 import msgspec
@@ -130,11 +130,10 @@ class ClientConnection(asyncio.Protocol):
         poll.register(self._transport.get_extra_info("socket"), select.POLLIN)
         return not poll.poll(0)
 
-    def request(self, wire: bytes, timeouts: Timeouts) -> Coroutine[Any, Any, Incoming]:
-        """Send a request (head and body as bytes); gives its answer when awaited.
+    def send(self, wire: bytes, timeouts: Timeouts) -> asyncio.Future[Incoming]:
+        """Send a request (head and body as bytes). The future is for its answer; who stops waiting calls `give_up`.
 
-        Raises `ConnectError` at once where nothing could be sent; when awaited, `UpstreamTimeoutError` and
-        `BrokenReplyError`. A cancelled wait closes the connection, and so the request at the provider's side.
+        Raises `ConnectError` where nothing could be sent; the future `UpstreamTimeoutError`, `BrokenReplyError`.
         """
         transport = self._transport
         if transport is None or transport.is_closing():
@@ -149,23 +148,20 @@ class ClientConnection(asyncio.Protocol):
         self._total_due = now + timeouts.total
         self._phase = _HEAD
         self._set_timer(now + timeouts.first_byte)
-        head: asyncio.Future[Incoming] = self._loop.create_future()
-        self._head = head
         transport.write(wire)
         if transport.is_closing():  # the first write failed, so none of it has left
             self._phase = _NOTHING
             raise self._never_sent()
-        return self._answer(head)
+        head: asyncio.Future[Incoming] = self._loop.create_future()
+        self._head = head
+        return head
 
-    async def _answer(self, head: asyncio.Future[Incoming]) -> Incoming:
-        try:
-            return await head
-        except asyncio.CancelledError:
-            if self._head is head:
-                self.abort()
-            elif not head.cancelled() and head.exception() is None:
-                head.result().close()  # it had just come; by now its connection may serve somebody else
-            raise
+    def give_up(self, head: asyncio.Future[Incoming]) -> None:
+        """Nobody waits for `head` any more: closes the connection, and so the request at the provider's side."""
+        if self._head is head:
+            self.abort()
+        elif not head.cancelled() and head.exception() is None:
+            head.result().close()  # it had just come; by now its connection may serve somebody else
 
     def now(self) -> float:
         """The loop's time, in seconds. (Asking asyncio which loop runs is a system call in Python 3.11.)"""

@@ -10,8 +10,7 @@ from __future__ import annotations
 import asyncio
 import ssl
 from collections import OrderedDict
-from collections.abc import Coroutine
-from typing import Any, Final
+from typing import Final
 from urllib.parse import SplitResult, urlsplit
 
 import msgspec
@@ -101,19 +100,29 @@ class Pool:
         """Requests that wait for a connection."""
         return len(self._waiters)
 
-    def request(self, wire: bytes, timeouts: Timeouts) -> Coroutine[Any, Any, Incoming]:
-        """Send `wire` on a connection of this pool; gives the answer when awaited.
+    async def request(self, wire: bytes, timeouts: Timeouts) -> Incoming:
+        """Send `wire` on a connection of this pool; returns the answer.
 
         Raises `ConnectError` (nothing was sent), `UpstreamTimeoutError`, `BrokenReplyError`, and `OverloadedError`
         when no connection became free in time. A kept connection that proves dead before anything was sent is
-        replaced, unseen.
+        replaced, unseen. A cancelled wait closes the connection.
         """
-        while (connection := self._take()) is not None:
+        while True:
+            connection = self._take()
+            if connection is None:
+                connection = await self._obtain()
+            kept = connection.used
             try:
-                return connection.request(wire, timeouts)
-            except ConnectError:  # it had died unseen; nothing was sent on it
+                head = connection.send(wire, timeouts)
+            except ConnectError:
+                if not kept:
+                    raise
                 continue
-        return self._request_later(wire, timeouts)
+            try:
+                return await head
+            except asyncio.CancelledError:
+                connection.give_up(head)
+                raise
 
     def close(self) -> None:
         """Close every connection; whoever waits is refused."""
@@ -218,16 +227,6 @@ class Pool:
         return ConnectError(f"the connections to {self.origin} were closed")
 
     # ---- awaiting
-
-    async def _request_later(self, wire: bytes, timeouts: Timeouts) -> Incoming:
-        while True:
-            connection = self._take() or await self._obtain()
-            kept = connection.used
-            try:
-                return await connection.request(wire, timeouts)
-            except ConnectError:
-                if not kept:
-                    raise
 
     async def _obtain(self) -> ClientConnection:
         if self._closed:

@@ -106,7 +106,7 @@ class RequestReader:
         mark = self.mark
         size = len(data)
         self._seen += size
-        while data:
+        while True:
             try:
                 self._parser.feed_data(data)
                 break

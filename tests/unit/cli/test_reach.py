@@ -54,6 +54,7 @@ def test_what_is_spent_through_the_daemon_is_booked_by_it_alone(
     with Stage(tmp_path, f"[costs]\nledger = {tmp_path / 'ledger'}\n") as stage:
         monkeypatch.setenv("AI_CLIENT_CONFIG", str(stage.conf))
         run(ask(stage))
+        stage.shared.tell()
         assert [entry.calls for entry in stage.shared.ledger.read("2000-01-01", "9999-12-31")] == [1]
 
 
