@@ -80,12 +80,10 @@ class Incoming:
         raises, and what the consumer raised.
         """
         while True:
-            if self._pieces or self._connection is None or self._error is not None:
+            if self._connection is None or self._pieces:
                 piece = await self.read()
-                if not piece:
-                    return True
-                if not consumer(piece):
-                    return False
+                if not piece or not consumer(piece):
+                    return not piece
                 continue
             reader = self._reader = self._connection.new_future()
             self._consumer = consumer

@@ -786,7 +786,7 @@ def test_nothing_is_sent_on_a_connection_that_is_gone(run: Run) -> None:
         connection = ClientConnection(loop, "nowhere", 10, lambda _: None, lambda _: None)
         assert not connection.usable
         with pytest.raises(ConnectError, match="before anything was sent"):
-            await connection.request(post(), PATIENT)
+            connection.send(post(), PATIENT)
         connection.abort()
         connection.read_on()
         connection._timed_out()

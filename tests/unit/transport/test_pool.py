@@ -211,6 +211,23 @@ def test_a_time_out_of_the_kernels_is_not_ours() -> None:
     assert error.message == "no connection to http://host: Connection timed out"
 
 
+def test_a_request_that_never_began_has_cost_nothing(run: Run) -> None:
+    """Cancelled before its first step, which nobody hears of."""
+
+    async def scene() -> None:
+        async with Upstream(always(JSON)) as upstream:
+            pool = upstream.pool(size=1)
+            await pool.request(post(), PATIENT)
+            task = asyncio.ensure_future(pool.request(post(), PATIENT))
+            task.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await task
+            assert len(pool._idle) == 1
+            assert (await pool.request(post(), PATIENT)).body == b"{}"
+
+    run(scene())
+
+
 # ---- keeping
 
 
