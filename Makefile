@@ -17,6 +17,8 @@ MAKEFLAGS += --no-print-directory
 STARTED := click httptools msgspec prometheus_client uvloop
 # Without --no-compile a third of the time goes into bytecode that nobody may ever load; Python compiles what it imports.
 PIP := -m pip --disable-pip-version-check --quiet
+# The locks are complete, so pip is given nothing to resolve (--no-deps): an old pip that meets `coverage[toml]` beside a locked
+# `coverage` would take the newest instead, and then miss its hash.
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
@@ -84,7 +86,7 @@ endef
 $(VENV)/.locked: requirements/dev.txt
 	$(call venv,$(VENV))
 	@echo "Installing the locked development environment into $(VENV) (half a minute or so) ..."
-	@$(BIN)/python $(PIP) install --no-compile --require-hashes -r requirements/dev.txt
+	@$(BIN)/python $(PIP) install --no-compile --no-deps --require-hashes -r requirements/dev.txt
 	@touch $@
 
 $(VENV)/.ready: $(VENV)/.locked pyproject.toml
@@ -95,7 +97,7 @@ $(VENV)/.ready: $(VENV)/.locked pyproject.toml
 $(SDK_VENV)/.ready: requirements/sdk-1.12.0.txt
 	$(call venv,$(SDK_VENV))
 	@echo "Installing openai 1.12.0, for the compatibility tests, into $(SDK_VENV) ..."
-	@$(SDK_VENV)/bin/python $(PIP) install --no-compile --require-hashes -r requirements/sdk-1.12.0.txt
+	@$(SDK_VENV)/bin/python $(PIP) install --no-compile --no-deps --require-hashes -r requirements/sdk-1.12.0.txt
 	@echo "$(CURDIR)/src" > "$$($(SDK_VENV)/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/ai_client.pth"
 	@touch $@
 
