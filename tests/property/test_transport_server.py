@@ -151,3 +151,10 @@ def test_no_bytes_break_it(data: bytes, cuts: list[int]) -> None:
     data = GET + data
     sent = answered(cut(data, [each % (len(data) + 1) for each in cuts]))
     assert sent.startswith(answered([GET]))
+
+
+@given(st.lists(st.tuples(st.sampled_from(["/a", "/later"]), st.binary(max_size=40)), max_size=12))
+def test_a_repeated_head_is_read_as_if_it_were_new(asked: list[tuple[str, bytes]]) -> None:
+    head = b"POST %b HTTP/1.1\r\nHost: test\r\nX-Padded:  v \r\ncontent-Length:  %d\r\n\r\n%b"
+    requests = [head % (path.encode(), len(body), body) for path, body in asked]
+    assert answered(requests) == b"".join(answered([request]) for request in requests)

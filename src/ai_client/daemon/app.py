@@ -8,7 +8,7 @@ from ai_client.config.snapshot import App
 from ai_client.daemon.answers import send_error
 from ai_client.daemon.auth import Gate
 from ai_client.daemon.routes import health, models
-from ai_client.daemon.routes.ask import ask
+from ai_client.daemon.routes.ask import Caller, ask, read
 from ai_client.errors import AIClientError, MethodNotAllowedError, NotFoundError
 from ai_client.model.request import Endpoint
 from ai_client.service import Service
@@ -37,19 +37,22 @@ class Handler:
     def __call__(self, request: Request, exchange: Exchange) -> Awaitable[None] | None:
         """Answer at once, or hand back the coroutine that will."""
         try:
-            endpoint = _ENDPOINTS.get(request.path)
-            if endpoint is None:
-                return self._elsewhere(request, exchange)
-            if request.method != "POST":
-                raise _WrongMethodError(request, "POST")
-            app = self.gate.identify(request)
+            known: Caller | None = request.notes.get(self.gate)
+            if known is None:
+                endpoint = _ENDPOINTS.get(request.path)
+                if endpoint is None:
+                    return self._elsewhere(request, exchange)
+                if request.method != "POST":
+                    raise _WrongMethodError(request, "POST")
+                known = Caller(self.gate.identify(request), read(request, endpoint, endpoint))
+                request.notes[self.gate] = known
         except _WrongMethodError as error:
             send_error(exchange, error, headers=((b"allow", error.allowed.encode("latin-1")),))
             return None
         except AIClientError as error:
             send_error(exchange, error)
             return None
-        return ask(self.service, app, request, exchange, endpoint, endpoint)
+        return ask(self.service, known, request.body, exchange)
 
     def _elsewhere(self, request: Request, exchange: Exchange) -> Awaitable[None] | None:
         path = request.path
@@ -79,7 +82,7 @@ class Handler:
             return None
         if request.method not in _METHODS:
             raise _WrongMethodError(request, ", ".join(sorted(_METHODS)))
-        return ask(self.service, app, request, exchange, Endpoint.OTHER, path)
+        return ask(self.service, Caller(app, read(request, Endpoint.OTHER, path)), request.body, exchange)
 
     def metrics(self, request: Request, exchange: Exchange) -> None:
         """GET /metrics. Raises `NotFoundError` where metrics are off."""

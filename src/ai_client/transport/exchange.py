@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -20,10 +20,11 @@ class Request:
     """One request, whole. Header names are lower case; `path` has no query, `query` no question mark.
 
     A target in absolute form (`http://host/path`, RFC 9112 section 3.2.2) is reduced to its path. `peer_uid` is the
-    user at the other end of a Unix socket, None on any other.
+    user at the other end of a Unix socket, None on any other. `notes` is for whoever handles requests: what was worked
+    out from the head alone, under a key of its maker's, is there again when a client repeats the head.
     """
 
-    __slots__ = ("body", "headers", "http11", "keep_alive", "method", "path", "peer_uid", "query")
+    __slots__ = ("body", "headers", "http11", "keep_alive", "method", "notes", "path", "peer_uid", "query")
 
     def __init__(
         self, method: str, url: bytes, headers: list[Header], body: bytes, keep_alive: bool, http11: bool = True
@@ -39,6 +40,21 @@ class Request:
         self.keep_alive = keep_alive
         self.http11 = http11
         self.peer_uid: int | None = None
+        self.notes: dict[object, Any] = {}
+
+    def again(self, body: bytes) -> Request:
+        """A request with the same head and another body."""
+        request = Request.__new__(Request)
+        request.method = self.method
+        request.path = self.path
+        request.query = self.query
+        request.headers = self.headers
+        request.body = body
+        request.keep_alive = self.keep_alive
+        request.http11 = self.http11
+        request.peer_uid = None
+        request.notes = self.notes
+        return request
 
     def header(self, name: bytes) -> bytes | None:
         """The first value of the header `name` (lower case), or None."""

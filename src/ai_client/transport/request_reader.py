@@ -14,6 +14,7 @@ import httptools
 import msgspec
 
 from ai_client.transport.exchange import Request
+from ai_client.transport.familiar import Familiar
 from ai_client.transport.http import Header
 
 IDLE: Final = 0
@@ -74,8 +75,10 @@ class RequestReader:
         "_arrived",
         "_body",
         "_body_size",
+        "_familiar",
         "_headers",
         "_inside",
+        "_latest",
         "_limits",
         "_parser",
         "_request",
@@ -96,6 +99,8 @@ class RequestReader:
         self._url = b""
         self._headers: list[Header] = []
         self._request: Request | None = None
+        self._latest: Request | None = None  # the last that was given out of what is being fed
+        self._familiar: Familiar | None = None
         self._body: list[bytes] = []
         self._body_size = 0
         self._seen = 0  # bytes since the request began: never too few, perhaps too many
@@ -103,6 +108,18 @@ class RequestReader:
 
     def feed(self, data: bytes) -> None:
         """Take what arrived. Raises `Refusal`; the reader is of no use then."""
+        between = self.stage == IDLE
+        if between and self._familiar is not None:
+            request = self._familiar.again(data)
+            if request is not None:
+                self._arrived(request)
+                return
+        self._parse(data)
+        latest, self._latest = self._latest, None
+        if between and self.stage == IDLE and latest is not None:
+            self._familiar = Familiar.of(data, latest, self._limits.max_body)
+
+    def _parse(self, data: bytes) -> None:
         mark = self.mark
         size = len(data)
         self._seen += size
@@ -205,6 +222,7 @@ class RequestReader:
             self._body_size = 0
         self.stage = IDLE
         self.owes_continue = False
+        self._latest = request
         self._arrived(request)
 
     # ---- deciding

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import hashlib
 import socket
 from collections.abc import Callable
 from pathlib import Path
@@ -16,7 +17,7 @@ from ai_client.config.load import Loaded, load
 from ai_client.daemon.process import Daemon, _address_of
 from ai_client.errors import ConfigurationError
 from ai_client.service import Service
-from tests.gateway import error_of, serving, simulated, write_config
+from tests.gateway import ASK, error_of, serving, simulated, write_config
 from tests.running import Run
 
 
@@ -143,5 +144,27 @@ def test_a_defect_is_a_plain_500_and_a_line_in_the_log(run: Run, tmp_path: Path)
             await daemon.reload()  # counts nothing, and works all the same
             assert (await client.get("/v1/models")).status_code == 200
         assert '"internal_error"' in (tmp_path / "logs" / "daemon.log").read_text()
+
+    run(scene())
+
+
+def test_a_caller_that_repeats_its_head_is_asked_again_after_a_reload(run: Run, tmp_path: Path) -> None:
+    async def scene() -> None:
+        async with simulated() as simulator:
+
+            def trust(token: bytes) -> Path:
+                apps = {"app web": {"token_sha256": hashlib.sha256(token).hexdigest()}}
+                return write_config(tmp_path, simulator.url, apps)
+
+            headers = {"authorization": "Bearer first"}
+            async with (
+                serving(trust(b"first")) as (daemon, url),
+                httpx.AsyncClient(base_url=url, headers=headers) as client,
+            ):
+                for _ in range(2):
+                    assert (await client.post("/v1/chat/completions", json=ASK)).status_code == 200
+                trust(b"second")
+                await daemon.reload()
+                assert (await client.post("/v1/chat/completions", json=ASK)).status_code == 401
 
     run(scene())

@@ -7,6 +7,9 @@ from collections.abc import Callable
 from typing import TypeVar
 from urllib.parse import unquote
 
+import msgspec
+from msgspec.structs import replace
+
 from ai_client.config.snapshot import App
 from ai_client.daemon.answers import send_error, send_stream, send_whole
 from ai_client.errors import AIClientError, InvalidRequestError
@@ -17,25 +20,23 @@ from ai_client.service import Ask, Service
 from ai_client.transport.exchange import Exchange, Request
 
 _REQUEST_ID = re.compile(rb"[!-~]{1,128}")
-_READ = FORWARDED_REQUEST_HEADERS | {
-    b"x-request-id",
-    b"x-priority",
-    b"x-ai-client-timeout",
-    b"x-ai-client-tag",
-    b"cache-control",
-}
-"""The headers that mean something here; the rest, most of them, is passed over with one look."""
+_READ = frozenset({b"x-request-id", b"x-priority", b"x-ai-client-timeout", b"x-ai-client-tag", b"cache-control"})
+"""The headers that mean something here, besides those that the provider sees."""
 _N = TypeVar("_N", int, float)
 _D = TypeVar("_D", int, None)
 
 
-async def ask(service: Service, app: App, request: Request, exchange: Exchange, endpoint: Endpoint, path: str) -> None:
-    """Take a request through the pipeline and answer it. `path` is what follows /v1."""
-    try:
-        question = _read(request, endpoint, path)
-    except AIClientError as error:
-        send_error(exchange, error)
-        return
+class Caller(msgspec.Struct, frozen=True, gc=False):
+    """What a request's head says: who asks, for what, and how it wants to be treated; `wish` is all but the body."""
+
+    app: App
+    wish: Ask
+
+
+async def ask(service: Service, caller: Caller, body: bytes, exchange: Exchange) -> None:
+    """Take a request through the pipeline and answer it."""
+    app = caller.app
+    question = replace(caller.wish, body=body)
     record = service.record(question, app)
     try:
         reply = await service.answer(question, app, record)
@@ -48,27 +49,23 @@ async def ask(service: Service, app: App, request: Request, exchange: Exchange, 
         await send_stream(exchange, reply, reply.stream, record)
 
 
-def _read(request: Request, endpoint: Endpoint, path: str) -> Ask:
-    """The request's own words about how it wants to be treated. Raises `InvalidRequestError`."""
+def read(request: Request, endpoint: Endpoint, path: str) -> Ask:
+    """The request but for its body; `path` is what follows /v1. Raises `InvalidRequestError`."""
     if endpoint is Endpoint.OTHER:
         path = _safe(path) + (f"?{request.query}" if request.query else "")
     headers: Headers = []
-    said: dict[bytes, bytes] | None = None
+    said: dict[bytes, bytes] = {}
     for pair in request.headers:
         name = pair[0]
-        if name in _READ:
-            if name in FORWARDED_REQUEST_HEADERS:
-                headers.append(pair)
-            else:
-                said = said or {}
-                said[name] = pair[1]
-    if said is None:
-        return Ask(endpoint, request.body, path, request.method, headers)
+        if name in FORWARDED_REQUEST_HEADERS:
+            headers.append(pair)
+        elif name in _READ:
+            said[name] = pair[1]
     request_id = said.get(b"x-request-id", b"")
     freshness = said.get(b"cache-control", b"")
     return Ask(
         endpoint,
-        request.body,
+        b"",
         path,
         request.method,
         headers,
