@@ -14,7 +14,7 @@ UV_VERSION := 0.13.9
 MAKEFLAGS += --no-print-directory
 # What `ai-client` loads at its start has its bytecode made at setup, as a real installation would: an environment that
 # forbids Python to write any would otherwise pay for it at each start.
-STARTED := click httptools msgspec prometheus_client uvloop
+STARTED := click httptools msgspec prometheus_client typing_extensions.py uvloop
 # Without --no-compile a third of the time goes into bytecode that nobody may ever load; Python compiles what it imports.
 PIP := -m pip --disable-pip-version-check --quiet
 # The locks are complete, so pip is given nothing to resolve (--no-deps): an old pip that meets `coverage[toml]` beside a locked

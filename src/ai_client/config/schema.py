@@ -239,6 +239,12 @@ class Daemon:
     header_timeout: float = key(_SECONDS, 10.0, "What a request's header may take to arrive.", unit="seconds")
     body_timeout: float = key(_SECONDS, 30.0, "Silence allowed while a request's body arrives.", unit="seconds")
     keepalive_timeout: float = key(_SECONDS, 75.0, "How long an idle connection is kept.", unit="seconds")
+    write_timeout: float = key(
+        _SECONDS,
+        60.0,
+        "How long a caller may read nothing of the answer it is sent, before it is cut off.",
+        unit="seconds",
+    )
     drain_timeout: float = key(_PAUSE, 30.0, "What calls under way may take when the daemon stops.", unit="seconds")
     max_connections: int = key(integer(1, 10**6), 10_000, "Connections of callers at once.")
 

@@ -133,6 +133,7 @@ class Daemon:
             daemon.body_timeout,
             daemon.keepalive_timeout,
             daemon.max_connections,
+            daemon.write_timeout,
         )
         server = Server(self._handler, limits, on_crash=self._crashed)
         self._servers.append(server)

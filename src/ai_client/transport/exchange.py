@@ -27,34 +27,37 @@ class Request:
     __slots__ = ("body", "headers", "http11", "keep_alive", "method", "notes", "path", "peer_uid", "query")
 
     def __init__(
-        self, method: str, url: bytes, headers: list[Header], body: bytes, keep_alive: bool, http11: bool = True
+        self,
+        method: str,
+        path: str,
+        query: str,
+        headers: list[Header],
+        body: bytes,
+        keep_alive: bool,
+        http11: bool = True,
+        notes: dict[object, Any] | None = None,
     ) -> None:
-        if url[:1] not in (b"/", b"*"):
-            url = _path_of(url)
-        path, _, query = url.partition(b"?")
         self.method = method
-        self.path = path.decode("latin-1")
-        self.query = query.decode("latin-1")
+        self.path = path
+        self.query = query
         self.headers = headers
         self.body = body
         self.keep_alive = keep_alive
         self.http11 = http11
         self.peer_uid: int | None = None
-        self.notes: dict[object, Any] = {}
+        self.notes: dict[object, Any] = {} if notes is None else notes
+
+    @classmethod
+    def to(cls, url: bytes, method: str, headers: list[Header], keep_alive: bool, http11: bool) -> Request:
+        """A request to a target as it stands in the first line; it has no body yet."""
+        if url[:1] not in (b"/", b"*"):
+            url = _path_of(url)
+        path, _, query = url.partition(b"?")
+        return cls(method, path.decode("latin-1"), query.decode("latin-1"), headers, b"", keep_alive, http11)
 
     def again(self, body: bytes) -> Request:
         """A request with the same head and another body."""
-        request = Request.__new__(Request)
-        request.method = self.method
-        request.path = self.path
-        request.query = self.query
-        request.headers = self.headers
-        request.body = body
-        request.keep_alive = self.keep_alive
-        request.http11 = self.http11
-        request.peer_uid = None
-        request.notes = self.notes
-        return request
+        return Request(self.method, self.path, self.query, self.headers, body, self.keep_alive, self.http11, self.notes)
 
     def header(self, name: bytes) -> bytes | None:
         """The first value of the header `name` (lower case), or None."""

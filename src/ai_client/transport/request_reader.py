@@ -201,7 +201,7 @@ class RequestReader:
         self._inside = 0
         if not http11:
             self.owes_continue = False
-        self._request = Request(method, self._url, headers, b"", keep_alive, http11)
+        self._request = Request.to(self._url, method, headers, keep_alive, http11)
         self._headers = []  # what follows the body are trailers: nothing may pass them off as headers
 
     def on_body(self, body: bytes) -> None:

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-import inspect
 import socket
 import struct
 from collections import deque
-from collections.abc import Awaitable
 from typing import TYPE_CHECKING, Final
 
 from ai_client.transport.exchange import JSON_HEADERS, Exchange, Request, error_body
 from ai_client.transport.http import STATUS_LINES
 from ai_client.transport.request_reader import HEAD, Refusal, RequestReader, ServerLimits
 from ai_client.transport.timer import NEVER, LazyTimer
+from ai_client.transport.worker import Worker
 
 if TYPE_CHECKING:
     from ai_client.transport.server import Server
@@ -25,7 +24,7 @@ _AHEAD_REQUESTS: Final = 16
 _AHEAD_BYTES: Final = 256 * 1024
 _LINGER: Final = 2.0  # seconds for a client to read the answer to what it should not have sent
 
-_NO_REQUEST: Final = Request("GET", b"/", [], b"", keep_alive=False)
+_NO_REQUEST: Final = Request("GET", "/", "", [], b"", keep_alive=False)
 
 
 class ServerConnection(asyncio.Protocol):
@@ -45,16 +44,15 @@ class ServerConnection(asyncio.Protocol):
         "_exchange",
         "_limits",
         "_loop",
-        "_outcome",
         "_peer_uid",
         "_reader",
         "_refusal",
         "_server",
-        "_task",
         "_timer",
         "_transport",
         "_unread",
         "_waiting",
+        "_worker",
         "close_after",
         "request",
         "write_paused",
@@ -72,8 +70,7 @@ class ServerConnection(asyncio.Protocol):
         self._ahead = 0  # bytes of bodies in `_waiting`
         self._answering_ahead = False
         self._exchange: Exchange | None = None
-        self._outcome: Awaitable[None] | None = None  # of the handler; awaited by `_task`
-        self._task: asyncio.Task[None] | None = None
+        self._worker: Worker | None = None  # made when a handler first has to be awaited
         self._refusal: Refusal | None = None  # to be sent once everything before it is answered
         self._deaf = False  # what still arrives is thrown away
         self._ended = False  # the last byte is written
@@ -179,24 +176,13 @@ class ServerConnection(asyncio.Protocol):
         exchange = self._exchange = Exchange(self)
         try:
             outcome = self._server.handler(request, exchange)
-        except Exception as error:  # noqa: BLE001  as in _run
+        except Exception as error:  # noqa: BLE001  as in the worker
             self._crashed(error, exchange)
             return
         if outcome is not None:
-            self._outcome = outcome
-            self._task = self._loop.create_task(self._run(outcome, exchange))
-
-    async def _run(self, outcome: Awaitable[None], exchange: Exchange) -> None:
-        try:
-            await outcome
-        except asyncio.CancelledError:
-            exchange.abort()  # harmless where the cancelling came from the client's leaving
-            raise
-        except Exception as error:  # noqa: BLE001  the edge: a defect must not take the connection's loop with it
-            self._crashed(error, exchange)
-        else:
-            if not exchange.closed:
-                self._crashed(RuntimeError("the handler returned without finishing its answer"), exchange)
+            if self._worker is None:
+                self._worker = Worker(self._loop, self._crashed)
+            self._worker.take(outcome, exchange)
 
     def _crashed(self, error: BaseException, exchange: Exchange) -> None:
         if self._server.on_crash is not None:
@@ -221,7 +207,7 @@ class ServerConnection(asyncio.Protocol):
     def finished(self, exchange: Exchange) -> None:
         """An answer is complete: close, or take the next request."""
         exchange.closed = True
-        self._exchange = self._outcome = self._task = None
+        self._exchange = None
         self.request = _NO_REQUEST  # an idle connection keeps no body in memory
         if self.close_after:
             # whoever has still something to send must be let finish, or the kernel answers it with a reset
@@ -316,12 +302,8 @@ class ServerConnection(asyncio.Protocol):
         self.write_paused = False
         self._wake_drainers()
         exchange, self._exchange = self._exchange, None
-        task, outcome = self._task, self._outcome
-        self._task = self._outcome = None
-        if task is not None:
-            task.cancel()
-            if inspect.iscoroutine(outcome) and inspect.getcoroutinestate(outcome) == inspect.CORO_CREATED:
-                outcome.close()  # not begun, and now never will be: Python would complain of it
+        if self._worker is not None:
+            self._worker.stop(exchange)
         if exchange is not None:
             exchange.disconnected()
 
@@ -338,8 +320,8 @@ class ServerConnection(asyncio.Protocol):
 
     def reset(self) -> None:
         """Drop the connection so that the peer sees a reset, not an end. The handler that asks for it goes on."""
-        if self._task is asyncio.current_task():
-            self._task = None
+        if self._worker is not None:
+            self._worker.spare()
         transport = self._transport
         if transport is None:
             return

@@ -19,7 +19,7 @@ def app(name: str, token: str = "", uid: int | None = None) -> App:
 
 def request(authorization: bytes | None = None, uid: int | None = None) -> Request:
     headers = [] if authorization is None else [(b"authorization", authorization)]
-    made = Request("GET", b"/", headers, b"", keep_alive=True)
+    made = Request("GET", "/", "", headers, b"", keep_alive=True)
     made.peer_uid = uid
     return made
 

@@ -17,6 +17,7 @@ from ai_client.config.load import Loaded, load
 from ai_client.daemon.process import Daemon, _address_of
 from ai_client.errors import ConfigurationError
 from ai_client.service import Service
+from ai_client.transport.server import ServerLimits
 from tests.gateway import ASK, error_of, serving, simulated, write_config
 from tests.running import Run
 
@@ -166,5 +167,34 @@ def test_a_caller_that_repeats_its_head_is_asked_again_after_a_reload(run: Run, 
                 trust(b"second")
                 await daemon.reload()
                 assert (await client.post("/v1/chat/completions", json=ASK)).status_code == 401
+
+    run(scene())
+
+
+def test_every_bound_of_the_daemon_reaches_its_server(run: Run, tmp_path: Path) -> None:
+    bounds = {
+        "max_body_mb": 2,
+        "max_header_kb": 3,
+        "max_headers": 4,
+        "header_timeout": 5,
+        "body_timeout": 6,
+        "keepalive_timeout": 7,
+        "max_connections": 8,
+        "write_timeout": 9,
+    }
+
+    async def scene() -> None:
+        async with serving(write_config(tmp_path, "http://127.0.0.1:1/v1", {"daemon": bounds})) as (daemon, _):
+            limits = ServerLimits(
+                max_body=2 << 20,
+                max_header=3 << 10,
+                max_headers=4,
+                header_timeout=5,
+                body_timeout=6,
+                keepalive_timeout=7,
+                max_connections=8,
+                write_timeout=9,
+            )
+            assert [server.limits for server in daemon._servers] == [limits, limits]
 
     run(scene())

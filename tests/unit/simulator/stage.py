@@ -117,7 +117,7 @@ class Stage:
         headers = [(b"authorization", f"Bearer {key}".encode())] if key is not None else []
         verb = method or ("GET" if body is None else "POST")
         page = Page(self.clock)
-        self.simulator.handle(Request(verb, path.encode(), headers, data, True), page)
+        self.simulator.handle(Request(verb, path, "", headers, data, True), page)
         self.clock.advance(advance)
         return page
 
