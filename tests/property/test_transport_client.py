@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from ai_client.errors import BrokenReplyError
 from ai_client.transport.connection import ClientConnection, Timeouts
+from ai_client.transport.outbox import Outbox
 
 Outcome = tuple[object, ...]
 
@@ -52,10 +53,11 @@ def received(pieces: list[bytes], method: bytes) -> Outcome:
         rested: list[ClientConnection] = []
         gone: list[ClientConnection] = []
         loop = asyncio.get_running_loop()
-        connection = ClientConnection(loop, "there", 10_000, rested.append, gone.append)
+        connection = ClientConnection(loop, "there", 10_000, Outbox(loop), rested.append, gone.append)
         wire = Wire(connection)
         connection.connection_made(cast("Any", wire))
         head = connection.send(method + b" / HTTP/1.1\r\n\r\n", Timeouts())
+        await asyncio.sleep(0)  # it leaves
         for piece in pieces:
             if not wire.is_closing():
                 connection.data_received(piece)

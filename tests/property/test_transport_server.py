@@ -91,6 +91,7 @@ def answered(pieces: list[bytes]) -> bytes:
             await asyncio.sleep(0)
         while connection._exchange is not None:  # noqa: ASYNC110  there is nobody who would set an event
             await asyncio.sleep(0)
+        await asyncio.sleep(0)  # the last of it leaves
         connection.connection_lost(None)
         return wire.sent
 

@@ -11,8 +11,9 @@ import httptools
 import msgspec
 
 from ai_client.errors import AIClientError, BrokenReplyError, ConnectError, UpstreamTimeoutError
-from ai_client.transport.http import Header
+from ai_client.transport.http import Header, is_json
 from ai_client.transport.incoming import Incoming
+from ai_client.transport.outbox import Outbox
 from ai_client.transport.timer import NEVER, LazyTimer
 
 __all__ = ["ClientConnection", "Incoming", "Timeouts"]
@@ -54,6 +55,7 @@ class ClientConnection(asyncio.Protocol):
         "_head_only",
         "_head_size",
         "_headers",
+        "_held",
         "_incoming",
         "_keeps",
         "_length",
@@ -61,6 +63,7 @@ class ClientConnection(asyncio.Protocol):
         "_max_body",
         "_on_closed",
         "_on_idle",
+        "_outbox",
         "_parser",
         "_paused",
         "_phase",
@@ -82,12 +85,14 @@ class ClientConnection(asyncio.Protocol):
         loop: asyncio.AbstractEventLoop,
         where: str,
         max_body: int,
+        outbox: Outbox,
         on_idle: Callable[[ClientConnection], None],
         on_closed: Callable[[ClientConnection], None],
     ) -> None:
         self._loop = loop
         self._where = where
         self._max_body = max_body
+        self._outbox = outbox
         self._on_idle = on_idle
         self._on_closed = on_closed
         self._timer = LazyTimer(loop, self._timed_out)
@@ -108,6 +113,7 @@ class ClientConnection(asyncio.Protocol):
         self._keeps = False
         self._discarding = False
         self._paused = False
+        self._held = b""  # a request that leaves at the end of the loop's turn
         self._unsent = 0  # bytes of the request that had not left when the timer last looked
         self._head: asyncio.Future[Incoming] | None = None
         self._incoming: Incoming | None = None  # the streamed answer that is arriving
@@ -133,7 +139,8 @@ class ClientConnection(asyncio.Protocol):
     def send(self, wire: bytes, timeouts: Timeouts) -> asyncio.Future[Incoming]:
         """Send a request (head and body as bytes). The future is for its answer; who stops waiting calls `give_up`.
 
-        Raises `ConnectError` where nothing could be sent; the future `UpstreamTimeoutError`, `BrokenReplyError`.
+        Raises `ConnectError` where nothing could be sent, as may the future; that also raises `UpstreamTimeoutError`
+        and `BrokenReplyError`.
         """
         transport = self._transport
         if transport is None or transport.is_closing():
@@ -148,13 +155,20 @@ class ClientConnection(asyncio.Protocol):
         self._total_due = now + timeouts.total
         self._phase = _HEAD
         self._set_timer(now + timeouts.first_byte)
-        transport.write(wire)
-        if transport.is_closing():  # the first write failed, so none of it has left
-            self._phase = _NOTHING
-            raise self._never_sent()
+        self._held = wire
+        self._outbox.add(self)
         head: asyncio.Future[Incoming] = self._loop.create_future()
         self._head = head
         return head
+
+    def flush(self) -> None:
+        """Put the request on the wire."""
+        held, self._held = self._held, b""
+        transport = self._transport
+        if held and transport is not None:
+            transport.write(held)
+            if transport.is_closing():  # the first write failed, so none of it has left
+                self._fail(self._never_sent())
 
     def give_up(self, head: asyncio.Future[Incoming]) -> None:
         """Nobody waits for `head` any more: closes the connection, and so the request at the provider's side."""
@@ -207,12 +221,12 @@ class ClientConnection(asyncio.Protocol):
         if self._phase == _BODY and self._length < 0 and not self._chunked and exc is None:
             self._finish(sound=False)  # a body that ends with its connection
         elif self._phase:
-            self._fail(self._cut_off(exc))
+            self._fail(self._never_sent() if self._held else self._cut_off(exc))
         self._on_closed(self)
         del self._parser  # it refers to this connection as well
 
     def data_received(self, data: bytes) -> None:
-        if not self._phase:  # an answer nobody asked for
+        if not self._phase or self._held:  # an answer nobody asked for, or one that came before the question
             self.abort()
             return
         sound = True
@@ -256,7 +270,7 @@ class ClientConnection(asyncio.Protocol):
         whole = False
         for name, value in headers:
             if name == b"content-type":
-                whole = _is_json(value)
+                whole = is_json(value)
             elif name == b"content-length":
                 self._length = int(value)
             elif name == b"transfer-encoding":
@@ -384,7 +398,3 @@ class _NoBody(Exception):
 
 class _SurplusError(Exception):
     """More than one answer has come."""
-
-
-def _is_json(content_type: bytes) -> bool:
-    return content_type[:16].lower() == b"application/json" and content_type[16:17] in (b"", b";", b" ", b"\t")

@@ -43,3 +43,8 @@ def find_header(headers: Iterable[Header], name: bytes) -> bytes | None:
         if key == name:
             return value
     return None
+
+
+def is_json(content_type: bytes) -> bool:
+    """Is this `application/json`, whatever its parameters?"""
+    return content_type[:16].lower() == b"application/json" and content_type[16:17] in (b"", b";", b" ", b"\t")

@@ -17,6 +17,7 @@ import msgspec
 
 from ai_client.errors import AIClientError, ConnectError, OverloadedError, UpstreamTimeoutError
 from ai_client.transport.connection import ClientConnection, Incoming, Timeouts
+from ai_client.transport.outbox import Outbox
 from ai_client.transport.proxy import Proxy, open_tunnel
 from ai_client.transport.timer import NEVER, LazyTimer
 from ai_client.transport.tls import client_context
@@ -87,6 +88,7 @@ class Pool:
         self._opening = 0  # places held by whoever is opening, or has just been allowed to open, a connection
         self._waiters: OrderedDict[_Waiter, None] = OrderedDict()
         self._expiry: LazyTimer | None = None
+        self._outbox: Outbox | None = None  # made with the first connection, on its loop
         self._retired = False
         self._closed = False
 
@@ -114,15 +116,14 @@ class Pool:
             kept = connection.used
             try:
                 head = connection.send(wire, timeouts)
+                try:
+                    return await head
+                except asyncio.CancelledError:
+                    connection.give_up(head)
+                    raise
             except ConnectError:
                 if not kept:
                     raise
-                continue
-            try:
-                return await head
-            except asyncio.CancelledError:
-                connection.give_up(head)
-                raise
 
     def close(self) -> None:
         """Close every connection; whoever waits is refused."""
@@ -270,7 +271,11 @@ class Pool:
         """Open a connection in a place that is already counted in `_opening`."""
         settings = self._settings
         loop = asyncio.get_running_loop()
-        connection = ClientConnection(loop, str(self.origin), settings.max_body, self._give_back, self._gone)
+        if self._outbox is None:
+            self._outbox = Outbox(loop)
+        connection = ClientConnection(
+            loop, str(self.origin), settings.max_body, self._outbox, self._give_back, self._gone
+        )
         kept = False
         try:
             async with asyncio.timeout(settings.connect_timeout):

@@ -15,6 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from ai_client.transport.exchange import Exchange, Handler, Request
+from ai_client.transport.outbox import Outbox
 from ai_client.transport.request_reader import Refusal, ServerLimits
 from ai_client.transport.server_connection import ServerConnection
 
@@ -24,7 +25,7 @@ _BACKLOG = 4096  # connections that the kernel holds until they are accepted; it
 
 
 class Server:
-    """Serves `handler` on any number of listeners.
+    """Serves `handler` on any number of listeners; made on the loop that it serves on.
 
     `on_crash` hears of an exception that a handler let escape (the client gets a plain 500): it is a defect of
     the handler, never of the request.
@@ -41,6 +42,8 @@ class Server:
         self.limits = limits or ServerLimits()
         self.on_crash = on_crash
         self.draining = False
+        self.loop = asyncio.get_running_loop()
+        self.outbox = Outbox(self.loop)
         self.connections: set[ServerConnection] = set()
         self._turned_away: set[ServerConnection] = set()
         self._listeners: list[asyncio.Server] = []
@@ -49,8 +52,9 @@ class Server:
 
     async def listen_tcp(self, host: str, port: int, tls: ssl.SSLContext | None = None) -> tuple[str, int]:
         """Listen on `host:port`; port 0 picks one. Returns what was bound. Raises OSError when it cannot."""
-        loop = asyncio.get_running_loop()
-        listener = await loop.create_server(self._connection, host, port, ssl=tls, backlog=_BACKLOG, reuse_address=True)
+        listener = await self.loop.create_server(
+            self._connection, host, port, ssl=tls, backlog=_BACKLOG, reuse_address=True
+        )
         self._listeners.append(listener)
         bound = listener.sockets[0].getsockname()
         return bound[0], bound[1]
@@ -62,14 +66,13 @@ class Server:
         """
         path = Path(path)
         _clear_dead_socket(path)
-        loop = asyncio.get_running_loop()
         # bound and closed to others before the first connection can be made
         sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
             sock.bind(str(path))
             path.chmod(mode)
             inode = path.stat().st_ino
-            listener = await loop.create_unix_server(self._connection, sock=sock, backlog=_BACKLOG)
+            listener = await self.loop.create_unix_server(self._connection, sock=sock, backlog=_BACKLOG)
         except BaseException:
             sock.close()
             raise
@@ -78,9 +81,8 @@ class Server:
 
     async def adopt(self, sock: socket.socket) -> None:
         """Serve on a listening socket that somebody else opened, as systemd does."""
-        loop = asyncio.get_running_loop()
         sock.setblocking(False)
-        make = loop.create_unix_server if sock.family == socket.AF_UNIX else loop.create_server
+        make = self.loop.create_unix_server if sock.family == socket.AF_UNIX else self.loop.create_server
         self._listeners.append(await make(self._connection, sock=sock, backlog=_BACKLOG))
 
     @property
@@ -136,7 +138,7 @@ class Server:
     async def _emptied(self, patience: float) -> bool:
         if self.connections:
             if self._empty is None or self._empty.done():
-                self._empty = asyncio.get_running_loop().create_future()
+                self._empty = self.loop.create_future()
             await asyncio.wait([self._empty], timeout=patience)
         return not self.connections
 

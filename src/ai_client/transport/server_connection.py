@@ -42,8 +42,10 @@ class ServerConnection(asyncio.Protocol):
         "_drainers",
         "_ended",
         "_exchange",
+        "_held",
         "_limits",
         "_loop",
+        "_outbox",
         "_peer_uid",
         "_reader",
         "_refusal",
@@ -61,7 +63,9 @@ class ServerConnection(asyncio.Protocol):
     def __init__(self, server: Server) -> None:
         self._server = server
         self._limits = server.limits
-        self._loop = asyncio.get_running_loop()
+        self._loop = server.loop
+        self._outbox = server.outbox
+        self._held = b""  # written, and leaving at the end of the loop's turn
         self._timer = LazyTimer(self._loop, self._timed_out)
         self._reader = RequestReader(server.limits, self._arrived)
         self._transport: asyncio.Transport | None = None
@@ -120,6 +124,7 @@ class ServerConnection(asyncio.Protocol):
                 self._await_rest()
 
     def eof_received(self) -> bool:
+        self.flush()
         if self._exchange is not None:
             self._client_gone()
             self._ended = True
@@ -200,9 +205,20 @@ class ServerConnection(asyncio.Protocol):
         return not self.close_after
 
     def write(self, data: bytes) -> None:
-        """Put bytes on the wire."""
-        if self._transport is not None:
-            self._transport.write(data)
+        """Put bytes on the wire: at the end of this turn of the loop, or at once where some wait for that already."""
+        if self._held:
+            self.flush()
+            if self._transport is not None:
+                self._transport.write(data)
+        else:
+            self._held = data
+            self._outbox.add(self)
+
+    def flush(self) -> None:
+        """Put on the wire what waits for the end of the turn."""
+        held, self._held = self._held, b""
+        if held and self._transport is not None:
+            self._transport.write(held)
 
     def finished(self, exchange: Exchange) -> None:
         """An answer is complete: close, or take the next request."""
@@ -270,6 +286,7 @@ class ServerConnection(asyncio.Protocol):
         """Close once everything written has left; `linger` lets the client finish its sending (RFC 9112, 9.6)."""
         self._deaf = self._ended = True
         self._waiting = None
+        self.flush()
         transport = self._transport
         if transport is None:
             return
@@ -315,6 +332,7 @@ class ServerConnection(asyncio.Protocol):
 
     def abort(self) -> None:
         """Drop the connection at once."""
+        self.flush()
         if self._transport is not None:
             self._transport.abort()
 
@@ -322,6 +340,7 @@ class ServerConnection(asyncio.Protocol):
         """Drop the connection so that the peer sees a reset, not an end. The handler that asks for it goes on."""
         if self._worker is not None:
             self._worker.spare()
+        self.flush()
         transport = self._transport
         if transport is None:
             return

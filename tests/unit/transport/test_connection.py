@@ -10,6 +10,7 @@ import pytest
 from ai_client.errors import BrokenReplyError, ConnectError, UpstreamTimeoutError
 from ai_client.transport import connection as room
 from ai_client.transport.connection import ClientConnection, Incoming, Timeouts
+from ai_client.transport.outbox import Outbox
 from ai_client.transport.pool import Pool
 from ai_client.transport.timer import NEVER
 from tests.running import Run
@@ -448,9 +449,9 @@ def test_a_large_request_has_its_time_to_leave(on_each: Run) -> None:
             task = asyncio.ensure_future(pool.request(post(body=b"x" * 40_000_000), Timeouts(1000.0, 1000.0, 3600.0)))
             await until(lambda: pool.open_connections)
             (connection,) = pool._all
-            await until(lambda: connection._phase)
             transport = connection._transport
             assert transport is not None
+            await until(transport.get_write_buffer_size)
             now = asyncio.get_running_loop().time()
             for _ in range(2):
                 left = transport.get_write_buffer_size()
@@ -634,7 +635,7 @@ async def sent(pool: Pool) -> tuple[asyncio.Task[Incoming], ClientConnection]:
     task = asyncio.ensure_future(pool.request(post(), PATIENT))
     await until(lambda: pool.open_connections)
     (connection,) = pool._all
-    await until(lambda: connection._head is not None)
+    await until(lambda: connection._head is not None and not connection._held)
     return task, connection
 
 
@@ -783,7 +784,7 @@ def test_a_discarded_stream_that_ends_with_its_connection(run: Run) -> None:
 def test_nothing_is_sent_on_a_connection_that_is_gone(run: Run) -> None:
     async def scene() -> None:
         loop = asyncio.get_running_loop()
-        connection = ClientConnection(loop, "nowhere", 10, lambda _: None, lambda _: None)
+        connection = ClientConnection(loop, "nowhere", 10, Outbox(loop), lambda _: None, lambda _: None)
         assert not connection.usable
         with pytest.raises(ConnectError, match="before anything was sent"):
             connection.send(post(), PATIENT)
