@@ -24,6 +24,9 @@ def told(record: Record) -> Headers:
         (b"x-ai-client-attempts", b"%d" % record.attempts),
         (b"x-ai-client-queue-ms", b"%.1f" % (record.queue_ns / 1e6)),
     ]
+    if record.queue_position:
+        headers.append((b"x-ai-client-queue-position", b"%d" % record.queue_position))
+        headers.append((b"x-ai-client-queue-expected-ms", b"%.1f" % (record.queue_expected_ns / 1e6)))
     if record.cache:
         headers.append((b"x-ai-client-cache", record.cache.encode("latin-1")))
     return headers

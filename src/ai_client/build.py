@@ -27,12 +27,12 @@ from ai_client.cost.base import LedgerBackend
 from ai_client.cost.ledger import Ledger
 from ai_client.cost.prices import Price, PriceTable
 from ai_client.errors import ConfigurationError
-from ai_client.limits.backends.memory import MemoryLimiter
-from ai_client.limits.base import Settings as LimitSettings
+from ai_client.limits.backends.keeper import Keeper
 from ai_client.model.call import Target
 from ai_client.pipeline import Parts, build_pipeline
 from ai_client.pipeline.bookkeeping import LedgerSink
 from ai_client.pipeline.cached import CacheSettings
+from ai_client.pipeline.limited import Quotas
 from ai_client.pipeline.local import Local
 from ai_client.pipeline.observed import Observed
 from ai_client.pipeline.retried import RetrySettings
@@ -72,8 +72,7 @@ class Shared:
         self.cache: CacheBackend | None = None
         self.sinks: list[Sink] = [LedgerSink(ledger)]
         self.deferred: Deferred | None = None
-        self.limiters: dict[str, MemoryLimiter] = {}
-        self.app_limiters: dict[str, MemoryLimiter] = {}
+        self.quota = Keeper(clock)
         self._warned: set[str] = set()
         # unique across restarts and nodes by the random half, within the process by the counted one
         prefix, number = f"req_{rng.getrandbits(48):012x}", count(1)
@@ -152,7 +151,8 @@ def build(config: Config, shared: Shared) -> Service:
     """Put a service together. Raises `ConfigurationError` for what only shows when it is tried, such as a CA file."""
     providers = {name: _provider(config, each, shared.clock) for name, each in config.providers.items()}
     table = _table(config)
-    _set_limits(config, shared)
+    shared.quota.set(config)
+    table_of_prices = prices(config)
     first = next(iter(config.providers))
     parts = Parts(
         clock=shared.clock,
@@ -161,7 +161,7 @@ def build(config: Config, shared: Shared) -> Service:
         providers=providers,
         decide=table.decide,
         pass_through=Target(first, "", ""),
-        price=prices(config).lookup,
+        price=table_of_prices.lookup,
         on_unknown_price=shared.unknown_price,
         refuse_unknown_price=config.costs.unknown_price == "refuse",
         retry=RetrySettings(
@@ -170,8 +170,7 @@ def build(config: Config, shared: Shared) -> Service:
             config.routing.retry_base_delay,
             config.routing.retry_max_delay,
         ),
-        limits=shared.limiters,
-        app_limits=shared.app_limiters,
+        quotas=_quotas(config, shared.quota, table_of_prices),
         cache=_cache_settings(config, shared),
     )
     _warn(config, table, shared.journal)
@@ -261,39 +260,17 @@ def _table(config: Config) -> ModelTable:
         raise ConfigurationError([str(error)]) from None
 
 
-def _set_limits(config: Config, shared: Shared) -> None:
-    """Bring the limiters to what is configured; those that stay keep what was spent."""
-    limits = config.limits
-    wanted = {
-        name: LimitSettings(
-            provider.requests_per_minute,
-            provider.tokens_per_minute,
-            provider.max_concurrent_requests,
-            limits.burst_seconds,
-            limits.max_queue,
-            limits.max_wait,
-        )
-        for name, provider in config.providers.items()
-    }
-    apps = {
-        name: LimitSettings(
-            app.requests_per_minute, app.tokens_per_minute, 0, limits.burst_seconds, limits.max_queue, limits.max_wait
-        )
-        for name, app in config.apps.items()
-        if app.requests_per_minute or app.tokens_per_minute
-    }
-    _update(shared.limiters, wanted, "provider", shared.clock)
-    _update(shared.app_limiters, apps, "app", shared.clock)
-
-
-def _update(limiters: dict[str, MemoryLimiter], wanted: Mapping[str, LimitSettings], kind: str, clock: Clock) -> None:
-    for name in limiters.keys() - wanted.keys():
-        del limiters[name]
-    for name, settings in wanted.items():
-        if name in limiters:
-            limiters[name].reconfigure(settings)
-        else:
-            limiters[name] = MemoryLimiter(f"the {kind} {name!r}", settings, clock)
+def _quotas(config: Config, keeper: Keeper, table: PriceTable) -> Quotas:
+    counts_money = any(quota.dollars for quota in config.quotas.values())
+    return Quotas(
+        keeper.providers,
+        keeper.apps,
+        keeper.scopes,
+        keeper.habits,
+        keeper.pauses,
+        {name: app.weight for name, app in config.apps.items() if app.weight != 1},
+        table.lookup if counts_money else None,
+    )
 
 
 def _watch(service: Service, shared: Shared, config: Config) -> None:
@@ -303,9 +280,9 @@ def _watch(service: Service, shared: Shared, config: Config) -> None:
         return
     unverified = any(not provider.verify_ssl for provider in config.providers.values())
     metrics.watch(catalogue.IN_FLIGHT, lambda: float(service.in_flight))
-    metrics.watch(catalogue.WAITING, lambda: {(name,): float(each.waiting) for name, each in shared.limiters.items()})
+    metrics.watch(catalogue.WAITING, shared.quota.waiting)
     metrics.watch(catalogue.TLS_OFF, lambda: float(unverified))
-    metrics.watch(catalogue.LIMITER, lambda: _levels(shared.limiters))
+    metrics.watch(catalogue.LIMITER, shared.quota.levels)
     metrics.watch(catalogue.POOL, lambda: _connections(service))
     cache = shared.cache
     if cache is not None:
@@ -345,17 +322,6 @@ def _writable(directory: Path) -> bool:
     except OSError:
         return False
     return os.access(directory, os.W_OK | os.X_OK)
-
-
-def _levels(limiters: Mapping[str, MemoryLimiter]) -> dict[tuple[str, ...], float]:
-    levels: dict[tuple[str, ...], float] = {}
-    for name, limiter in limiters.items():
-        requests, tokens = limiter.available()
-        if requests is not None:
-            levels[name, "requests"] = float(requests)
-        if tokens is not None:
-            levels[name, "tokens"] = float(tokens)
-    return levels
 
 
 def _connections(service: Service) -> dict[tuple[str, ...], float]:

@@ -12,6 +12,7 @@ from ai_client.errors import RateLimitedError
 from ai_client.limits.backends.memory import MemoryLimiter
 from ai_client.limits.base import Limiter, Settings
 from ai_client.testing import FakeClock
+from tests.quotas import limits, need, who
 from tests.virtual import run_virtually
 from tests.wire import turns
 
@@ -40,94 +41,94 @@ def attempt(request: pytest.FixtureRequest) -> Try:
 
 def test_without_limits_everything_goes(attempt: Try) -> None:
     async def scenario(limiter: Limiter, _: FakeClock) -> None:
-        held = [limiter.try_reserve(10**9, 5) for _ in range(1000)]
+        held = [limiter.try_reserve(need(10**9), 5) for _ in range(1000)]
         assert None not in held
         assert (limiter.running, limiter.waiting) == (1000, 0)
 
-    attempt(Settings(), scenario)
+    attempt(limits(), scenario)
 
 
 def test_requests_are_counted(attempt: Try) -> None:
     async def scenario(limiter: Limiter, clock: FakeClock) -> None:
-        assert [limiter.try_reserve(1, 5) is not None for _ in range(3)] == [True, True, False]
+        assert [limiter.try_reserve(need(1), 5) is not None for _ in range(3)] == [True, True, False]
         clock.advance(1)
-        assert limiter.try_reserve(1, 5) is not None
-        assert limiter.try_reserve(1, 5) is None
+        assert limiter.try_reserve(need(1), 5) is not None
+        assert limiter.try_reserve(need(1), 5) is None
 
-    attempt(Settings(requests_per_minute=60, burst_seconds=2), scenario)
+    attempt(limits(requests=60, burst_seconds=2), scenario)
 
 
 def test_tokens_are_counted(attempt: Try) -> None:
     async def scenario(limiter: Limiter, clock: FakeClock) -> None:
-        assert limiter.try_reserve(100, 5) is not None
-        assert limiter.try_reserve(1, 5) is None
+        assert limiter.try_reserve(need(100), 5) is not None
+        assert limiter.try_reserve(need(1), 5) is None
         clock.advance(0.5)
-        assert limiter.try_reserve(51, 5) is None
-        assert limiter.try_reserve(50, 5) is not None
+        assert limiter.try_reserve(need(51), 5) is None
+        assert limiter.try_reserve(need(50), 5) is not None
 
-    attempt(Settings(tokens_per_minute=6000), scenario)
+    attempt(limits(tokens=6000), scenario)
 
 
 def test_a_place_is_free_when_it_is_left(attempt: Try) -> None:
     async def scenario(limiter: Limiter, _: FakeClock) -> None:
-        first = limiter.try_reserve(1, 5)
+        first = limiter.try_reserve(need(1), 5)
         assert first is not None
-        assert limiter.try_reserve(1, 5) is None
+        assert limiter.try_reserve(need(1), 5) is None
         assert limiter.running == 1
         first.release()
         first.release()
         assert limiter.running == 0
-        assert limiter.try_reserve(1, 5) is not None
-        assert limiter.try_reserve(1, 5) is None, "a place left twice is one place"
+        assert limiter.try_reserve(need(1), 5) is not None
+        assert limiter.try_reserve(need(1), 5) is None, "a place left twice is one place"
 
-    attempt(Settings(max_concurrent=1), scenario)
+    attempt(limits(places=1), scenario)
 
 
 def test_what_was_not_used_comes_back_once(attempt: Try) -> None:
     async def scenario(limiter: Limiter, _: FakeClock) -> None:
-        held = limiter.try_reserve(100, 5)
+        held = limiter.try_reserve(need(100), 5)
         assert held is not None
-        held.settle(30)
-        held.settle(30)
-        assert limiter.try_reserve(71, 5) is None
-        assert limiter.try_reserve(70, 5) is not None
+        held.settle(need(30))
+        held.settle(need(30))
+        assert limiter.try_reserve(need(71), 5) is None
+        assert limiter.try_reserve(need(70), 5) is not None
 
-    attempt(Settings(tokens_per_minute=6000), scenario)
+    attempt(limits(tokens=6000), scenario)
 
 
 def test_what_was_used_beyond_is_owed(attempt: Try) -> None:
     async def scenario(limiter: Limiter, clock: FakeClock) -> None:
-        held = limiter.try_reserve(50, 5)
+        held = limiter.try_reserve(need(50), 5)
         assert held is not None
-        held.settle(250)
+        held.settle(need(250))
         held.release()
         clock.advance(1.5)
-        assert limiter.try_reserve(1, 5) is None
+        assert limiter.try_reserve(need(1), 5) is None
         clock.advance(0.01)
-        assert limiter.try_reserve(1, 5) is not None
+        assert limiter.try_reserve(need(1), 5) is not None
 
-    attempt(Settings(tokens_per_minute=6000), scenario)
+    attempt(limits(tokens=6000), scenario)
 
 
 def test_one_who_has_to_wait_goes_when_there_is_quota(attempt: Try) -> None:
     async def scenario(limiter: Limiter, clock: FakeClock) -> None:
-        assert limiter.try_reserve(100, 5) is not None
+        assert limiter.try_reserve(need(100), 5) is not None
         begun = clock.monotonic_ns()
-        await limiter.reserve(40, 5, FOREVER)
+        await limiter.reserve(need(40), who(5), FOREVER)
         assert abs(clock.monotonic_ns() - begun - 0.4 * SECOND) < 1000
         assert (limiter.running, limiter.waiting) == (2, 0)
 
-    attempt(Settings(tokens_per_minute=6000), scenario)
+    attempt(limits(tokens=6000), scenario)
 
 
 def test_order_is_by_priority_then_by_arrival(attempt: Try) -> None:
     async def scenario(limiter: Limiter, _: FakeClock) -> None:
-        gate = limiter.try_reserve(1, 5)
+        gate = limiter.try_reserve(need(1), 5)
         assert gate is not None
         went: list[str] = []
 
         async def one(name: str, priority: int) -> None:
-            held = await limiter.reserve(1, priority, FOREVER)
+            held = await limiter.reserve(need(1), who(priority), FOREVER)
             went.append(name)
             held.release()
 
@@ -140,34 +141,34 @@ def test_order_is_by_priority_then_by_arrival(attempt: Try) -> None:
         assert went == ["high 1", "high 2", "mid 1", "mid 2", "mid 3", "low 1", "low 2"]
         assert (limiter.running, limiter.waiting) == (0, 0)
 
-    attempt(Settings(max_concurrent=1), scenario)
+    attempt(limits(places=1), scenario)
 
 
 def test_nobody_slips_past_the_queue_but_one_of_higher_priority(attempt: Try) -> None:
     async def scenario(limiter: Limiter, _: FakeClock) -> None:
-        assert limiter.try_reserve(60, 5) is not None
-        waiting = asyncio.create_task(limiter.reserve(100, 5, FOREVER))
+        assert limiter.try_reserve(need(60), 5) is not None
+        waiting = asyncio.create_task(limiter.reserve(need(100), who(5), FOREVER))
         await turns()
-        assert limiter.try_reserve(10, 5) is None, "it would fit, but another came first"
-        assert limiter.try_reserve(10, 4) is None
-        assert limiter.try_reserve(10, 6) is not None
+        assert limiter.try_reserve(need(10), 5) is None, "it would fit, but another came first"
+        assert limiter.try_reserve(need(10), 4) is None
+        assert limiter.try_reserve(need(10), 6) is not None
         await waiting
 
-    attempt(Settings(tokens_per_minute=6000), scenario)
+    attempt(limits(tokens=6000), scenario)
 
 
 def test_a_wait_that_cannot_end_in_time_is_refused_at_once(attempt: Try) -> None:
     async def scenario(limiter: Limiter, clock: FakeClock) -> None:
-        held = limiter.try_reserve(100, 5)
+        held = limiter.try_reserve(need(100), 5)
         assert held is not None
-        held.settle(1100)
+        held.settle(need(1100))
         with pytest.raises(RateLimitedError, match="the quota of p is short") as caught:
-            await limiter.reserve(50, 5, clock.monotonic_ns() + 9 * SECOND)
+            await limiter.reserve(need(50), who(5), clock.monotonic_ns() + 9 * SECOND)
         assert clock.monotonic_ns() == 0, "it did not wait"
         assert caught.value.retry_after == 10.5
         assert limiter.waiting == 0
 
-    attempt(Settings(tokens_per_minute=6000), scenario)
+    attempt(limits(tokens=6000), scenario)
 
 
 @pytest.mark.parametrize("ahead", [0, 1, 7])
@@ -175,73 +176,73 @@ def test_retry_after_is_the_truth(attempt: Try, ahead: int) -> None:
     """Who comes back after that time is let in; a millisecond before, it is not."""
 
     async def scenario(limiter: Limiter, clock: FakeClock) -> None:
-        assert limiter.try_reserve(100, 5) is not None
-        tasks = [asyncio.create_task(limiter.reserve(70, 5, FOREVER)) for _ in range(ahead)]
+        assert limiter.try_reserve(need(100), 5) is not None
+        tasks = [asyncio.create_task(limiter.reserve(need(70), who(5), FOREVER)) for _ in range(ahead)]
         await turns()
         with pytest.raises(RateLimitedError) as caught:
-            await limiter.reserve(30, 5, clock.monotonic_ns())
+            await limiter.reserve(need(30), who(5), clock.monotonic_ns())
         wait = caught.value.retry_after
         assert wait is not None
         assert wait == pytest.approx(0.7 * ahead + 0.3, abs=1e-6)
         await asyncio.wait_for(asyncio.gather(*tasks), wait)
         clock.advance_ns(round(wait * SECOND) - clock.monotonic_ns() - SECOND // 1000)
-        assert limiter.try_reserve(30, 5) is None
+        assert limiter.try_reserve(need(30), 5) is None
         clock.advance(0.001)
-        assert limiter.try_reserve(30, 5) is not None
+        assert limiter.try_reserve(need(30), 5) is not None
 
-    attempt(Settings(tokens_per_minute=6000), scenario)
+    attempt(limits(tokens=6000), scenario)
 
 
 def test_one_of_higher_priority_is_not_told_to_wait_for_those_below(attempt: Try) -> None:
     async def scenario(limiter: Limiter, clock: FakeClock) -> None:
-        assert limiter.try_reserve(100, 5) is not None
-        high = asyncio.create_task(limiter.reserve(50, 8, FOREVER))
-        low = [asyncio.create_task(limiter.reserve(100, 1, FOREVER)) for _ in range(20)]
+        assert limiter.try_reserve(need(100), 5) is not None
+        high = asyncio.create_task(limiter.reserve(need(50), who(8), FOREVER))
+        low = [asyncio.create_task(limiter.reserve(need(100), who(1), FOREVER)) for _ in range(20)]
         await turns()
-        held = await limiter.reserve(50, 8, clock.monotonic_ns() + 2 * SECOND)
+        held = await limiter.reserve(need(50), who(8), clock.monotonic_ns() + 2 * SECOND)
         assert high.done()
         assert not any(task.done() for task in low)
         held.release()
         await asyncio.gather(*low)
 
-    attempt(Settings(tokens_per_minute=6000), scenario)
+    attempt(limits(tokens=6000), scenario)
 
 
 def test_a_full_queue_refuses(attempt: Try) -> None:
     async def scenario(limiter: Limiter, _: FakeClock) -> None:
-        gate = limiter.try_reserve(1, 5)
+        gate = limiter.try_reserve(need(1), 5)
         assert gate is not None
-        tasks = [asyncio.create_task(limiter.reserve(1, 5, FOREVER)) for _ in range(2)]
+        tasks = [asyncio.create_task(limiter.reserve(need(1), who(5), FOREVER)) for _ in range(2)]
         await turns()
         with pytest.raises(RateLimitedError, match="2 calls already wait"):
-            await limiter.reserve(1, 10, FOREVER)
+            await limiter.reserve(need(1), who(10), FOREVER)
         gate.release()
         for task in tasks:
             (await task).release()
 
-    attempt(Settings(max_concurrent=1, max_queue=2), scenario)
+    attempt(limits(places=1, max_queue=2), scenario)
 
 
 @pytest.mark.parametrize(("max_wait", "deadline"), [(3.0, FOREVER), (60.0, 3 * SECOND)])
 def test_a_wait_ends_at_the_deadline_or_at_max_wait(attempt: Try, max_wait: float, deadline: int) -> None:
     async def scenario(limiter: Limiter, clock: FakeClock) -> None:
-        gate = limiter.try_reserve(1, 5)
+        gate = limiter.try_reserve(need(1), 5)
         assert gate is not None
         with pytest.raises(RateLimitedError, match="outlasted"):
-            await limiter.reserve(1, 5, deadline)
+            await limiter.reserve(need(1), who(5), deadline)
         assert abs(clock.monotonic_ns() - 3 * SECOND) < 1000
         assert (limiter.running, limiter.waiting) == (1, 0)
         gate.release()
-        assert limiter.try_reserve(1, 5) is not None
+        assert limiter.try_reserve(need(1), 5) is not None
 
-    attempt(Settings(max_concurrent=1, max_wait=max_wait), scenario)
+    attempt(limits(places=1, max_wait=max_wait), scenario)
 
 
 def test_one_that_leaves_the_queue_leaves_nothing_behind(attempt: Try) -> None:
     async def scenario(limiter: Limiter, _: FakeClock) -> None:
-        gate = limiter.try_reserve(100, 5)
+        gate = limiter.try_reserve(need(100), 5)
         assert gate is not None
-        first, second, third = (asyncio.create_task(limiter.reserve(60, 5, FOREVER)) for _ in range(3))
+        first, second, third = (asyncio.create_task(limiter.reserve(need(60), who(5), FOREVER)) for _ in range(3))
         await turns()
         first.cancel()
         third.cancel()
@@ -251,66 +252,66 @@ def test_one_that_leaves_the_queue_leaves_nothing_behind(attempt: Try) -> None:
         (await second).release()
         assert (limiter.running, limiter.waiting) == (0, 0)
 
-    attempt(Settings(tokens_per_minute=6000, max_concurrent=1), scenario)
+    attempt(limits(tokens=6000, places=1), scenario)
 
 
 def test_one_that_leaves_as_it_is_let_in_gives_everything_back(attempt: Try) -> None:
     async def scenario(limiter: Limiter, clock: FakeClock) -> None:
-        gate = limiter.try_reserve(0, 5)
+        gate = limiter.try_reserve(need(0), 5)
         assert gate is not None
-        leaving = asyncio.create_task(limiter.reserve(100, 5, FOREVER))
+        leaving = asyncio.create_task(limiter.reserve(need(100), who(5), FOREVER))
         await turns()
         gate.release()  # lets it in, and in the same turn
         leaving.cancel()
         with pytest.raises(asyncio.CancelledError):
             await leaving
         assert (limiter.running, limiter.waiting) == (0, 0)
-        assert limiter.try_reserve(100, 5) is not None, "neither a request nor a token was lost"
+        assert limiter.try_reserve(need(100), 5) is not None, "neither a request nor a token was lost"
 
-    attempt(Settings(requests_per_minute=120, tokens_per_minute=6000, max_concurrent=1), scenario)
+    attempt(limits(requests=120, tokens=6000, places=1), scenario)
 
 
 def test_other_limits_take_effect_and_what_was_spent_stays_spent(attempt: Try) -> None:
-    settings = Settings(requests_per_minute=600, tokens_per_minute=6000, max_concurrent=1)
+    settings = limits(requests=600, tokens=6000, places=1)
 
     async def scenario(limiter: Limiter, clock: FakeClock) -> None:
-        held = limiter.try_reserve(100, 5)
+        held = limiter.try_reserve(need(100), 5)
         assert held is not None
-        waiting = asyncio.create_task(limiter.reserve(10, 5, FOREVER))
+        waiting = asyncio.create_task(limiter.reserve(need(10), who(5), FOREVER))
         await turns()
-        limiter.reconfigure(Settings(requests_per_minute=600, tokens_per_minute=6000, max_concurrent=2))
+        limiter.reconfigure(limits(requests=600, tokens=6000, places=2))
         assert (limiter.running, limiter.waiting) == (1, 1), "a place is free, but there are no tokens"
         begun = clock.monotonic_ns()
         await waiting
         assert abs(clock.monotonic_ns() - begun - 0.1 * SECOND) < 1000
         assert limiter.running == 2
-        limiter.reconfigure(Settings())
-        assert limiter.try_reserve(10**9, 5) is not None
+        limiter.reconfigure(limits())
+        assert limiter.try_reserve(need(10**9), 5) is not None
 
     attempt(settings, scenario)
 
 
 def test_new_rates_begin_with_a_rested_bucket(attempt: Try) -> None:
     async def scenario(limiter: Limiter, _: FakeClock) -> None:
-        assert limiter.try_reserve(100, 5) is not None
-        assert limiter.try_reserve(1, 5) is None
-        limiter.reconfigure(Settings(requests_per_minute=60, tokens_per_minute=12_000))
-        assert limiter.try_reserve(200, 5) is not None
-        assert limiter.try_reserve(0, 5) is None
-        limiter.reconfigure(Settings(requests_per_minute=60, tokens_per_minute=12_000, burst_seconds=2.0))
-        assert limiter.try_reserve(400, 5) is not None
+        assert limiter.try_reserve(need(100), 5) is not None
+        assert limiter.try_reserve(need(1), 5) is None
+        limiter.reconfigure(limits(requests=60, tokens=12_000))
+        assert limiter.try_reserve(need(200), 5) is not None
+        assert limiter.try_reserve(need(0), 5) is None
+        limiter.reconfigure(limits(requests=60, tokens=12_000, burst_seconds=2.0))
+        assert limiter.try_reserve(need(400), 5) is not None
 
-    attempt(Settings(requests_per_minute=120, tokens_per_minute=6000), scenario)
+    attempt(limits(requests=120, tokens=6000), scenario)
 
 
 def test_what_comes_back_lets_the_next_one_go(attempt: Try) -> None:
     async def scenario(limiter: Limiter, clock: FakeClock) -> None:
-        held = limiter.try_reserve(100, 5)
+        held = limiter.try_reserve(need(100), 5)
         assert held is not None
-        waiting = asyncio.create_task(limiter.reserve(100, 5, FOREVER))
+        waiting = asyncio.create_task(limiter.reserve(need(100), who(5), FOREVER))
         await turns()
-        held.settle(0)
+        held.settle(need(0))
         await waiting
         assert clock.monotonic_ns() == 0
 
-    attempt(Settings(tokens_per_minute=6000), scenario)
+    attempt(limits(tokens=6000), scenario)

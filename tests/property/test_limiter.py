@@ -12,22 +12,24 @@ from hypothesis import strategies as st
 
 from ai_client.errors import RateLimitedError
 from ai_client.limits.backends.memory import MemoryLimiter
-from ai_client.limits.base import Settings
+from ai_client.limits.base import Kind, Settings
 from ai_client.testing import FakeClock
+from tests.quotas import left, limits, need, who
 from tests.virtual import pass_seconds, run_virtually
 
 SECOND = 1_000_000_000
 MINUTE = 60 * SECOND
 CALLS = 120
 
-limits = st.builds(
-    Settings,
-    requests_per_minute=st.sampled_from([0, 60, 600]),
-    tokens_per_minute=st.sampled_from([0, 600, 60_000]),
-    max_concurrent=st.sampled_from([0, 1, 3]),
+every_limit = st.builds(
+    limits,
+    requests=st.sampled_from([0, 60, 600]),
+    tokens=st.sampled_from([0, 600, 60_000]),
+    places=st.sampled_from([0, 1, 3]),
     burst_seconds=st.sampled_from([0.5, 1.0, 5.0]),
     max_queue=st.sampled_from([5, 10_000]),
     max_wait=st.sampled_from([2.0, 60.0]),
+    ageing=st.just(1e6),  # waiting never makes up for priority: the order is plain
 )
 
 
@@ -52,7 +54,9 @@ class Crowd:
         self.waiting[number] = (-priority, next(self.arrivals), clock.monotonic_ns())
         try:
             deadline_ns = clock.monotonic_ns() + rng.randrange(1, 20) * SECOND
-            held = limiter.try_reserve(tokens, priority) or await limiter.reserve(tokens, priority, deadline_ns)
+            held = limiter.try_reserve(need(tokens), priority) or await limiter.reserve(
+                need(tokens), who(priority), deadline_ns
+            )
         except RateLimitedError as error:
             if not error.retry_after:
                 raise
@@ -67,7 +71,7 @@ class Crowd:
             passed_over = [other for other in self.waiting.values() if other < mine and other[2] < now]
             assert not passed_over, (mine, passed_over)
             await pass_seconds(rng.choice([0, rng.random()]))
-            held.settle(tokens if rng.random() < 0.5 else tokens + rng.randrange(10))
+            held.settle(need(tokens if rng.random() < 0.5 else tokens + rng.randrange(10)))
         finally:
             self.inside -= 1
             held.release()
@@ -78,7 +82,7 @@ class Crowd:
             task.cancel()
 
 
-@given(limits, st.integers(0, 10**9))
+@given(every_limit, st.integers(0, 10**9))
 @settings(max_examples=60)
 def test_a_crowd_leaves_nothing_behind(rules: Settings, seed: int) -> None:
     async def scenario(clock: FakeClock) -> None:
@@ -90,34 +94,28 @@ def test_a_crowd_leaves_nothing_behind(rules: Settings, seed: int) -> None:
         for end in ends:
             assert end is None or isinstance(end, asyncio.CancelledError), end
         assert (limiter.running, limiter.waiting, crowd.inside) == (0, 0, 0)
-        assert set(limiter._queued.values()) <= {(0, 0)}
+        assert limiter._line.total == (0, 0, 0, 0, 0)
+        assert not limiter._line._flows
         assert limiter._timer is None
-        assert not [waiter for waiter in limiter._queue if not waiter.future.done()]
+        assert len(limiter._line) == 0
         _never_too_much(crowd.granted, rules)
         clock.advance(3600)
-        full = [max(1, int(rate * rules.burst_seconds / 60)) if rate else None for rate in _rates(rules)]
-        assert list(limiter.available()) == full
+        assert limiter.available() == {each.name: each.burst for each in rules.rates}
 
     run_virtually(scenario)
 
 
-def _rates(rules: Settings) -> tuple[int, int]:
-    return rules.requests_per_minute, rules.tokens_per_minute
-
-
 def _never_too_much(granted: list[tuple[int, int]], rules: Settings) -> None:
     """Over every interval: no more requests, and no more tokens, than the rate allows and one burst."""
-    for rate, weights, largest in zip(
-        _rates(rules), ([1] * len(granted), [tokens for _, tokens in granted]), (1, 10), strict=True
-    ):
-        if not rate:
-            continue
+    for each in rules.rates:
+        counts_tokens = each.kind is Kind.TOKENS
+        weights = [tokens if counts_tokens else 1 for _, tokens in granted]
         # one that is larger than the bucket goes from a full one: the bound is then its own size
-        burst = max(1, int(rate * rules.burst_seconds / 60), largest)
+        burst = max(each.burst, 10 if counts_tokens else 1)
         for first, (begun, _) in enumerate(granted):
             for (moment, _), total in zip(granted[first:], accumulate(weights[first:]), strict=True):
                 # a grant is noted up to one turn of the loop after it was made, so that the moment is exact here
-                assert total <= Fraction(rate * (moment - begun), MINUTE) + burst
+                assert total <= Fraction(each.amount * (moment - begun), MINUTE) + burst
 
 
 @given(st.integers(1, 4), st.integers(0, 10**9))
@@ -129,14 +127,14 @@ def test_while_time_stands_still_exactly_what_was_used_is_spent(places: int, see
 
     async def call(limiter: MemoryLimiter) -> None:
         tokens = rng.randrange(1000)
-        held = await limiter.reserve(tokens, rng.randrange(1, 11), MINUTE)
+        held = await limiter.reserve(need(tokens), who(rng.randrange(1, 11)), MINUTE)
         spent = tokens
         try:
             for _ in range(rng.randrange(4)):
                 await asyncio.sleep(0)
             spent = rng.randrange(1000)
         finally:
-            held.settle(spent)
+            held.settle(need(spent))
             used.append(spent)
             held.release()
 
@@ -146,13 +144,13 @@ def test_while_time_stands_still_exactly_what_was_used_is_spent(places: int, see
         task.cancel()
 
     async def scenario(clock: FakeClock) -> None:
-        rules = Settings(requests_per_minute=60_000, tokens_per_minute=60_000_000, max_concurrent=places)
+        rules = limits(requests=60_000, tokens=60_000_000, places=places)
         limiter = MemoryLimiter("p", rules, clock)
         tasks = [asyncio.create_task(call(limiter)) for _ in range(CALLS)]
         leavers = [asyncio.create_task(leave(task)) for task in rng.sample(tasks, CALLS * 2 // 3)]
         await asyncio.gather(*tasks, *leavers, return_exceptions=True)
         assert clock.monotonic_ns() == 0
         assert (limiter.running, limiter.waiting) == (0, 0)
-        assert limiter.available() == (1000 - len(used), 1_000_000 - sum(used))
+        assert left(limiter) == (1000 - len(used), 1_000_000 - sum(used))
 
     run_virtually(scenario)

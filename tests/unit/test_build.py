@@ -20,6 +20,7 @@ from ai_client.config.snapshot import Config
 from ai_client.errors import ConfigurationError, InvalidRequestError
 from ai_client.service import LOCAL_APP, Ask
 from tests.gateway import ASK, HELLO, Sections, recorder, serving, simulated, write_config
+from tests.quotas import need
 from tests.running import Run
 
 NOWHERE = "http://127.0.0.1:1/v1"
@@ -137,17 +138,17 @@ def test_limits_stay_as_full_as_they_are_over_a_reload(run: Run, tmp_path: Path)
         }
         async with opened(tmp_path, limits) as shared:
             build(configured(tmp_path, limits), shared)
-            limiter = shared.limiters["holysheep"]
-            assert set(shared.app_limiters) == {"web"}
+            limiter = shared.quota.providers["holysheep"]
+            assert set(shared.quota.apps) == {"web"}
             spent = 0
-            while (reservation := limiter.try_reserve(1, 5)) is not None:
+            while (reservation := limiter.try_reserve(need(1), 5)) is not None:
                 reservation.release()
                 spent += 1
             assert 1 <= spent < 5
             build(configured(tmp_path, {"limits": {**limits["limits"], "max_queue": 7}}), shared)
-            assert shared.limiters["holysheep"] is limiter
-            assert limiter.try_reserve(1, 5) is None
-            assert shared.app_limiters == {}
+            assert shared.quota.providers["holysheep"] is limiter
+            assert limiter.try_reserve(need(1), 5) is None
+            assert shared.quota.apps == {}
 
     run(scene())
 

@@ -10,7 +10,7 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 from ai_client.config.layers import HOLYSHEEP, Findings, Origin
-from ai_client.config.schema import Api, App, Provider
+from ai_client.config.schema import Api, App, Limit, Provider
 from ai_client.config.secrets import CREDENTIAL, Secret, credential_file, read_key_file, readable_by_others
 from ai_client.config.sections import SECTIONS
 from ai_client.config.snapshot import Config
@@ -80,7 +80,13 @@ class _Assembly:
         self._plain["api"] = replace(api, api_key=self._key("api", api.provider, api.base_url))
         providers = self._providers()
         apps = {name: self._app(section, name) for section, name in self._values.named("app")}
-        return Config(**self._plain, providers=MappingProxyType(providers), apps=MappingProxyType(apps))
+        quotas = {name: Limit(name=name, **self._given(section)) for section, name in self._values.named("limit")}
+        return Config(
+            **self._plain,
+            providers=MappingProxyType(providers),
+            apps=MappingProxyType(apps),
+            quotas=MappingProxyType(quotas),
+        )
 
     def _given(self, section: str) -> dict[str, Any]:
         """The values given in a section; notes where all of its values come from."""

@@ -25,6 +25,7 @@ def check(config: Config, values: Values, findings: Findings) -> None:
     _check_certificates(values, findings)
     _check_fleet(config, values, findings)
     _check_apps(config, values, findings)
+    _check_quotas(config, values, findings)
     _doubt_providers(config.providers.values(), findings)
     if not config.apps:
         for address in config.daemon.listen:
@@ -118,6 +119,22 @@ def _check_apps(config: Config, values: Values, findings: Findings) -> None:
             findings.refuse(header, f"[{section}] token_sha256 is that of [app {other}] already")
         if app.uid is not None and (other := users.setdefault(app.uid, app.name)) != app.name:
             findings.refuse(header, f"[{section}] uid {app.uid} is that of [app {other}] already")
+
+
+def _check_quotas(config: Config, values: Values, findings: Findings) -> None:
+    """A limit must limit something, and be for somebody who is there."""
+    known = {"app": {*config.apps, "local"}, "provider": set(config.providers)}
+    for quota in config.quotas.values():
+        section = f"limit {quota.name}"
+        counted = (quota.requests, quota.tokens, quota.input_tokens, quota.output_tokens, quota.dollars)
+        if not any(counted) and not quota.max_concurrent and not any(key[0] == section for key in values.failed):
+            findings.refuse(values.headers[section], f"[{section}] limits nothing: give it requests, tokens or dollars")
+        given = values.get(section, "values")
+        names = known.get(quota.scope)
+        for name in quota.values if given is not None and names is not None else ():
+            if name != "*" and name not in (names or ()):
+                hint = f"there is no such {quota.scope}{suggestion(name, names or ())}"
+                findings.warn(f"[{section}] values = {printed(name)}: {hint}")
 
 
 def _doubt_providers(providers: Iterable[Provider], findings: Findings) -> None:

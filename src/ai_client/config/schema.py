@@ -17,6 +17,7 @@ from types import MappingProxyType
 from typing import Final
 
 from ai_client.config.keys import inherited, key, required
+from ai_client.config.rates import Rates, rates
 from ai_client.config.secrets import Secret
 from ai_client.config.values import (
     addresses,
@@ -30,6 +31,7 @@ from ai_client.config.values import (
     models,
     money,
     name,
+    names,
     number,
     optional,
     optional_name,
@@ -185,6 +187,12 @@ class Limits:
     )
     max_queue: int = key(integer(0, 10**7), 10_000, "Calls that may wait at once; the rest are refused.")
     max_wait: float = key(_PAUSE, 60.0, "How long a call may wait for quota before it is refused.", unit="seconds")
+    ageing_seconds: float = key(
+        _PAUSE,
+        6.0,
+        "How much longer waiting makes up for one level of priority; 0: those who wait go in order of arrival.",
+        unit="seconds",
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -322,4 +330,36 @@ class App:
         optional(money()), None, "What it may spend in a day; nothing: no budget. Not enforced yet.", unit="USD"
     )
     priority: int = key(_PRIORITY, 5, "Priority of its calls, from 1 (last) to 10 (first).")
+    weight: int = key(integer(1, 1000), 1, "Its share, beside the other apps' weights, of quota that is short.")
     tag: str = key(optional_name(), "", "The label under which its cost is booked; nothing: its name.")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limit:
+    """A further limit, within those of the providers and apps: for a model, an app, a tag, a user or a provider.
+
+    Every value that it names has its own.
+    """
+
+    name: str
+    scope: str = key(
+        choice("user", "tag", "app", "model", "provider"),
+        "app",
+        "What is limited; user: the `user` of a request's body; tag: its cost-allocation label.",
+    )
+    values: tuple[str, ...] = key(
+        names(), ("*",), "The names that it is for, each with quota of its own; `*`: every name that comes along."
+    )
+    requests: Rates = key(rates(), (), "Requests in a window of time.")
+    tokens: Rates = key(rates(), (), "Tokens, in and out.")
+    input_tokens: Rates = key(rates(), (), "Tokens of prompts.")
+    output_tokens: Rates = key(rates(), (), "Tokens of answers.")
+    dollars: Rates = key(rates(money=True), (), "What calls cost, in USD.")
+    max_concurrent: int = key(integer(0, 10**6), 0, "Requests under way at once on this node; 0 for no limit.")
+    burst_seconds: float | None = key(
+        optional(number(0.001, 86_400)),
+        None,
+        "How much may be spent at once: as much as accrues in this time. Nothing: as [limits] burst_seconds for seconds"
+        " and minutes, a tenth of the window for hours and days.",
+        unit="seconds",
+    )

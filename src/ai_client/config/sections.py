@@ -60,6 +60,7 @@ SECTIONS: Final[Mapping[str, Section]] = MappingProxyType(
             _section("costs", schema.Costs),
             _section("provider", schema.Provider, named=True),
             _section("app", schema.App, named=True),
+            _section("limit", schema.Limit, named=True),
         )
     }
 )

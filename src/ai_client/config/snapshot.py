@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from types import MappingProxyType
 
 from ai_client.config.schema import (
     Api,
@@ -13,6 +14,7 @@ from ai_client.config.schema import (
     Costs,
     Daemon,
     Fleet,
+    Limit,
     Limits,
     Logging,
     Models,
@@ -33,6 +35,7 @@ __all__ = [
     "Costs",
     "Daemon",
     "Fleet",
+    "Limit",
     "Limits",
     "Logging",
     "ModelCost",
@@ -51,7 +54,8 @@ class Config:
     """Everything that is configured, typed and checked. An attribute for each section; durations are in seconds.
 
     `model_costs` has a price for each model named there. `providers` maps names to every provider, that of [api] first
-    and each with inherited values filled in: read this, not `api`, to know where calls go. `apps` maps names to apps.
+    and each with inherited values filled in: read this, not `api`, to know where calls go. `apps` maps names to apps,
+    `quotas` those of the sections [limit NAME] to them.
     """
 
     api: Api
@@ -70,6 +74,7 @@ class Config:
     costs: Costs
     providers: Mapping[str, Provider]
     apps: Mapping[str, App]
+    quotas: Mapping[str, Limit] = field(default_factory=lambda: MappingProxyType({}))
 
 
 class Snapshot:

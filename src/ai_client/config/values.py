@@ -192,6 +192,18 @@ def models() -> Kind[tuple[str, ...]]:
     return Kind("list of models", "names of models separated by commas, or nothing", parse, ", ".join)
 
 
+def names() -> Kind[tuple[str, ...]]:
+    """What a limit is for: names of any kind separated by commas, or `*` alone."""
+
+    def parse(text: str) -> tuple[str, ...]:
+        items = _items(text)
+        if not items or len(set(items)) != len(items) or ("*" in items and len(items) > 1):
+            raise ValueError(text)
+        return items
+
+    return Kind("list of names", "names separated by commas, each once, or `*`", parse, ", ".join)
+
+
 def served_models() -> Kind[tuple[str, ...]]:
     """What a provider serves: names, `local=upstream` where the provider knows the model by another name, `*` for any.
 

@@ -42,6 +42,22 @@ class Bucket:
         need = min(need, self._capacity)
         return max(0, -(-(need - self._level) // self._rate))
 
+    def try_take(self, units: int, now_ns: int) -> bool:
+        """Take `units` if they may be taken now: `wait_ns` and `take` in one, for the way of every call."""
+        level = self._level
+        elapsed = now_ns - self._seen
+        if elapsed > 0:
+            self._seen = now_ns
+            level += self._rate * elapsed
+            if level > self._capacity:  # noqa: PLR1730  min() costs a call
+                level = self._capacity
+        need = units * self._period
+        if level < need and level < self._capacity:
+            self._level = level
+            return False
+        self._level = level - need
+        return True
+
     def take(self, units: int) -> None:
         """Take `units`, be they there or not: ask `wait_ns` first. Negative units are given back."""
         level = self._level - units * self._period
@@ -62,3 +78,12 @@ class Bucket:
     def rate(self) -> int:
         """Units a period."""
         return self._rate
+
+    def cost_ns(self, units: int) -> int:
+        """Nanoseconds in which `units` grow back."""
+        return units * self._period // self._rate
+
+    def empty(self, now_ns: int) -> None:
+        """Begin with nothing: for one who does not know what was spent before."""
+        self.wait_ns(0, now_ns)
+        self._level = min(self._level, 0)

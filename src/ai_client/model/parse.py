@@ -76,6 +76,7 @@ def _parse_chat(body: bytes) -> Fields:
         text,
         chat.stream_options is not None and chat.stream_options.include_usage,
         choices,
+        chat.user or "",
     )
 
 
@@ -92,6 +93,7 @@ def _parse_completion(body: bytes) -> Fields:
         text,
         fields.stream_options is not None and fields.stream_options.include_usage,
         _positive(fields.n, "n") or 1,
+        fields.user or "",
     )
 
 
@@ -100,7 +102,7 @@ def _parse_embedding(body: bytes) -> Fields:
     if not fields.input:
         raise InvalidRequestError("input is empty: send at least one text", param="input")
     chars, text = _measure(fields.input)
-    return Fields(fields.model, False, chars, 0, text)
+    return Fields(fields.model, False, chars, 0, text, user=fields.user or "")
 
 
 def _parse_response(body: bytes) -> Fields:
@@ -108,7 +110,12 @@ def _parse_response(body: bytes) -> Fields:
     chars, text = _measure(fields.input)
     chars += len(fields.instructions or "")
     return Fields(
-        fields.model, fields.stream or False, chars, _positive(fields.max_output_tokens, "max_output_tokens"), text
+        fields.model,
+        fields.stream or False,
+        chars,
+        _positive(fields.max_output_tokens, "max_output_tokens"),
+        text,
+        user=fields.user or "",
     )
 
 

@@ -50,6 +50,7 @@ class ChatFields(msgspec.Struct, gc=False):
     max_completion_tokens: int | None = None
     n: int | None = None
     stream_options: StreamOptions | None = None
+    user: str | None = None
 
 
 class CompletionFields(msgspec.Struct, gc=False):
@@ -61,6 +62,7 @@ class CompletionFields(msgspec.Struct, gc=False):
     max_tokens: int | None = None
     n: int | None = None
     stream_options: StreamOptions | None = None
+    user: str | None = None
 
 
 class EmbeddingFields(msgspec.Struct, gc=False):
@@ -68,6 +70,7 @@ class EmbeddingFields(msgspec.Struct, gc=False):
 
     model: str
     input: str | list[Any]
+    user: str | None = None
 
 
 class ResponseFields(msgspec.Struct, gc=False):
@@ -78,6 +81,7 @@ class ResponseFields(msgspec.Struct, gc=False):
     instructions: str | None = None
     stream: bool | None = None
     max_output_tokens: int | None = None
+    user: str | None = None
 
 
 class OtherFields(msgspec.Struct, gc=False):
@@ -91,7 +95,8 @@ class Fields(msgspec.Struct, frozen=True, gc=False):
     """What every endpoint's body comes down to.
 
     `input_chars` counts the characters of the prompt (the tokens of a prompt given as token ids count 4 each),
-    `text` is the last thing the user said, `max_output` the caller's own bound on output tokens, 0 when unbounded.
+    `text` is the last thing the user said, `max_output` the caller's own bound on output tokens, 0 when unbounded,
+    `user` whatever the caller says of whom it asks for.
     """
 
     model: str
@@ -101,3 +106,4 @@ class Fields(msgspec.Struct, frozen=True, gc=False):
     text: str = ""
     include_usage: bool = False
     choices: int = 1
+    user: str = ""

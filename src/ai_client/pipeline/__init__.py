@@ -16,13 +16,12 @@ import msgspec
 
 from ai_client.clock import Clock
 from ai_client.cost.prices import Price
-from ai_client.limits.base import Limiter
 from ai_client.model.call import Target
 from ai_client.pipeline.accounted import Accounted
 from ai_client.pipeline.base import AttemptStage, CallStage
 from ai_client.pipeline.cached import Cached, CacheSettings
 from ai_client.pipeline.fallback import Fallback
-from ai_client.pipeline.limited import Limited
+from ai_client.pipeline.limited import Limited, Quotas
 from ai_client.pipeline.observed import Observed
 from ai_client.pipeline.retried import Retried, RetrySettings
 from ai_client.pipeline.routed import Routed
@@ -32,7 +31,7 @@ from ai_client.telemetry.base import Sink
 
 
 class Parts(msgspec.Struct, frozen=True):
-    """All that the stages need. `cache` is None, and `limits` and `app_limits` are empty, where those are off."""
+    """All that the stages need. `cache` and `quotas` are None where those are off."""
 
     clock: Clock
     rng: random.Random
@@ -44,8 +43,7 @@ class Parts(msgspec.Struct, frozen=True):
     on_unknown_price: Callable[[str], None]
     refuse_unknown_price: bool
     retry: RetrySettings
-    limits: Mapping[str, Limiter]
-    app_limits: Mapping[str, Limiter]
+    quotas: Quotas | None = None
     cache: CacheSettings | None = None
 
 
@@ -53,8 +51,8 @@ def build_pipeline(parts: Parts) -> Observed:
     """Put the stages around one another, innermost first."""
     attempt: AttemptStage = Send(parts.providers)
     attempt = Accounted(attempt, parts.price, parts.on_unknown_price, refuse_unknown=parts.refuse_unknown_price)
-    if parts.limits or parts.app_limits:
-        attempt = Limited(attempt, parts.limits, parts.app_limits, parts.clock)
+    if parts.quotas is not None:
+        attempt = Limited(attempt, parts.quotas, parts.clock)
     attempt = Retried(attempt, parts.retry, parts.clock, parts.rng, parts.sinks)
     call: CallStage = Routed(Fallback(attempt, parts.retry.max_attempts, parts.clock), parts.decide, parts.pass_through)
     if parts.cache is not None:

@@ -2,88 +2,162 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+
+import msgspec
 
 from ai_client.clock import Clock
-from ai_client.errors import RequestError, UpstreamError
-from ai_client.limits.base import Limiter, Reservation
+from ai_client.cost.meter import cost_nano
+from ai_client.cost.prices import Price
+from ai_client.errors import RateLimitedError, RequestError, UpstreamError, UpstreamStatusError
+from ai_client.limits.base import NOTHING, Caller, Limiter, Need, Reservation
+from ai_client.limits.estimate import Habit, Habits
+from ai_client.limits.pauses import Pauses
+from ai_client.limits.scopes import Scope
 from ai_client.model.call import Attempt, Call
 from ai_client.model.reply import Reply, StreamEnd
+from ai_client.model.usage import Usage
 from ai_client.pipeline.base import AttemptStage
 
-_CHARS_PER_TOKEN = 4
-_USUAL_OUTPUT = 256  # tokens set aside for an answer that nobody bounded
-_MOST_OUTPUT = 32_768  # and for one whose bound says nothing: the rest becomes debt if it is really spent
+_ANSWERED: Need = (1, 0, 0, 0, 0)  # what a refusal costs: the request
+
+
+class Quotas(msgspec.Struct, frozen=True):
+    """All that is limited. `price` is None where no limit counts money."""
+
+    providers: Mapping[str, Limiter]
+    apps: Mapping[str, Limiter]
+    scopes: Sequence[Scope]
+    habits: Habits
+    pauses: Pauses
+    weights: Mapping[str, int]
+    price: Callable[[str], Price | None] | None = None
 
 
 class Limited:
-    """Admits an attempt to its app's limits, then to its target's."""
+    """Admits an attempt to its user's, tag's, app's, model's and target's limits, as far as there are any.
 
-    __slots__ = ("_apps", "_clock", "_inner", "_providers")
+    A target that said for how long it wants to be left alone (429 with Retry-After) is left alone.
+    """
 
-    def __init__(
-        self, inner: AttemptStage, providers: Mapping[str, Limiter], apps: Mapping[str, Limiter], clock: Clock
-    ) -> None:
-        """Limiters by provider name and by app name; a name that is missing has no limit."""
+    __slots__ = ("_apps", "_clock", "_habits", "_inner", "_pauses", "_price", "_providers", "_scopes", "_weights")
+
+    def __init__(self, inner: AttemptStage, quotas: Quotas, clock: Clock) -> None:
         self._inner = inner
-        self._providers = providers
-        self._apps = apps
         self._clock = clock
+        self._providers = quotas.providers
+        self._apps = quotas.apps
+        self._scopes = quotas.scopes
+        self._habits = quotas.habits
+        self._pauses = quotas.pauses
+        self._weights = quotas.weights
+        self._price = quotas.price
 
     async def __call__(self, attempt: Attempt) -> Reply:
         """Wait for quota, and pass on."""
         call = attempt.call
-        tokens = estimate_tokens(call)
+        target = attempt.target
+        habit = self._habits[target.model]
+        fields = call.fields
+        before, after = habit.estimate(fields.input_chars, fields.max_output, fields.choices)
+        need = (1, before, after, before + after, 0 if self._price is None else self._cost(target.model, before, after))
         held: list[Reservation] = []
         sent = False
         try:
-            app = self._apps.get(call.app)
-            if app is not None:
-                held.append(app.try_reserve(tokens, call.priority) or await self._queued(app, tokens, call))
-            provider = self._providers.get(attempt.target.provider)
-            if provider is not None:
-                held.append(provider.try_reserve(tokens, call.priority) or await self._queued(provider, tokens, call))
+            if self._pauses.until:
+                await self._left_alone(attempt)
+            if self._scopes:
+                for scope in self._scopes:
+                    limiter = scope.find(attempt)
+                    if limiter is not None:
+                        held.append(limiter.try_reserve(need, call.priority) or await self._queued(limiter, need, call))
+            limiter = self._apps.get(call.app)
+            if limiter is not None:
+                held.append(limiter.try_reserve(need, call.priority) or await self._queued(limiter, need, call))
+            limiter = self._providers.get(target.provider)
+            if limiter is not None:
+                held.append(limiter.try_reserve(need, call.priority) or await self._queued(limiter, need, call))
             sent = True
             reply = await self._inner(attempt)
         except BaseException as error:
-            # what was reserved for tokens stays spent where nobody knows what a broken attempt cost the provider
-            spared = not sent or _cost_nothing(error)
-            for reservation in held:
-                if spared:
-                    reservation.settle(0)
-                reservation.release()
+            _failed(held, error, sent=sent)
+            self._heed(target.name, error)
             raise
         if reply.stream is None:
-            _give_back(held, reply.usage.total_tokens)
+            self._settle(held, attempt, habit, reply.usage)
         else:
-            reply.stream.on_end(lambda end: _stream_ended(held, end))
+            reply.stream.on_end(lambda end: self._stream_ended(held, attempt, habit, end))
         return reply
 
-    async def _queued(self, limiter: Limiter, tokens: int, call: Call) -> Reservation:
+    async def _queued(self, limiter: Limiter, need: Need, call: Call) -> Reservation:
+        caller = Caller(call.priority, call.app, self._weights.get(call.app, 1))
+        record = call.record
+        outlook = limiter.outlook(need, caller)
+        if not record.queue_position:
+            record.queue_position, record.queue_expected_ns = outlook.position, outlook.expected_ns
         begun = self._clock.monotonic_ns()
         try:
-            return await limiter.reserve(tokens, call.priority, call.deadline_ns)
+            return await limiter.reserve(need, caller, call.deadline_ns)
         finally:
-            call.record.queue_ns += self._clock.monotonic_ns() - begun
+            record.queue_ns += self._clock.monotonic_ns() - begun
+
+    async def _left_alone(self, attempt: Attempt) -> None:
+        """Wait for the end of the target's pause. Raises `RateLimitedError` at once when that comes too late."""
+        call, name = attempt.call, attempt.target.name
+        begun = self._clock.monotonic_ns()
+        while left := self._pauses.left_ns(name):
+            if begun + left > call.deadline_ns:
+                raise RateLimitedError(
+                    f"{name} asked to be left alone for {left / 1e9:.1f} s more, which is beyond the call's deadline",
+                    retry_after=left / 1e9,
+                )
+            try:
+                await asyncio.sleep(left / 1e9)
+            finally:
+                call.record.queue_ns += self._clock.monotonic_ns() - begun
+                begun = self._clock.monotonic_ns()
+
+    def _heed(self, target: str, error: BaseException) -> None:
+        """A 429 that says for how long: until then, nothing goes to that target."""
+        if isinstance(error, UpstreamStatusError) and error.status == 429 and error.retry_after:
+            self._pauses.ask(target, error.retry_after)
+
+    def _cost(self, model: str, before: int, after: int) -> int:
+        assert self._price is not None
+        price = self._price(model)
+        return 0 if price is None else cost_nano(price, Usage(before, after))
+
+    def _stream_ended(self, held: list[Reservation], attempt: Attempt, habit: Habit, end: StreamEnd) -> None:
+        self._settle(held, attempt, habit, end.usage)
+
+    def _settle(self, held: list[Reservation], attempt: Attempt, habit: Habit, usage: Usage) -> None:
+        """An answer without a count keeps what was set aside for it."""
+        before, after = usage.input_tokens, usage.output_tokens
+        spent: Need | None = None
+        if before or after:
+            if habit.skip:
+                habit.skip -= 1
+            else:
+                fields = attempt.call.fields
+                habit.learn(fields.input_chars, fields.max_output > 0, fields.choices, before, after)
+            nano = 0
+            if self._price is not None and (price := self._price(attempt.target.model)) is not None:
+                nano = cost_nano(price, usage)
+            spent = (1, before, after, before + after, nano)
+        for reservation in held:
+            reservation.release(spent)
 
 
-def estimate_tokens(call: Call) -> int:
-    """Tokens to set aside for a call before anybody has counted them."""
-    fields = call.fields
-    return (
-        fields.input_chars // _CHARS_PER_TOKEN + min(fields.max_output or _USUAL_OUTPUT, _MOST_OUTPUT) * fields.choices
-    )
+def _failed(held: list[Reservation], error: BaseException, *, sent: bool) -> None:
+    """Give back what the attempt surely did not spend: all of it if it never left, the tokens if it was refused.
 
-
-def _cost_nothing(error: BaseException) -> bool:
-    """Refused before it was answered, or never sent."""
-    return isinstance(error, RequestError) or (isinstance(error, UpstreamError) and not error.sent)
-
-
-def _stream_ended(held: list[Reservation], end: StreamEnd) -> None:
-    _give_back(held, end.usage.total_tokens)
-
-
-def _give_back(held: list[Reservation], spent: int) -> None:
+    What was reserved stays spent where nobody knows what a broken attempt cost the provider.
+    """
+    spent: Need | None = None
+    if not sent or (isinstance(error, UpstreamError) and not error.sent):
+        spent = NOTHING
+    elif isinstance(error, RequestError):
+        spent = _ANSWERED
     for reservation in held:
         reservation.release(spent)

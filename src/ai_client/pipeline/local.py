@@ -66,6 +66,10 @@ def _note(reply: Reply, record: Record) -> list[tuple[bytes, bytes]]:
             record.attempts = int(value)
         elif name == b"x-ai-client-queue-ms":
             record.queue_ns = int(float(value) * 1e6)
+        elif name == b"x-ai-client-queue-position":
+            record.queue_position = int(value)
+        elif name == b"x-ai-client-queue-expected-ms":
+            record.queue_expected_ns = int(float(value) * 1e6)
         elif name == b"x-ai-client-cache":
             record.cache = value.decode("latin-1")
         elif name == b"x-ai-client-cost-usd":

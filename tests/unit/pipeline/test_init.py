@@ -13,10 +13,13 @@ from ai_client.cost.prices import Price
 from ai_client.errors import ConnectError
 from ai_client.limits.backends.memory import MemoryLimiter
 from ai_client.limits.base import Settings
+from ai_client.limits.estimate import Habits
+from ai_client.limits.pauses import Pauses
 from ai_client.model.call import Target
 from ai_client.model.usage import Usage
 from ai_client.pipeline import Parts, build_pipeline
 from ai_client.pipeline.cached import CacheSettings
+from ai_client.pipeline.limited import Quotas
 from ai_client.pipeline.retried import RetrySettings
 from ai_client.testing import CaptureSink, FakeClock, ScriptedProvider, reply
 from ai_client.testing.provider import Line
@@ -39,8 +42,6 @@ def parts(clock: FakeClock, sink: CaptureSink, a: ScriptedProvider, b: ScriptedP
         pytest.fail,
         refuse_unknown_price=False,
         retry=RetrySettings(max_retries=1, max_attempts=3),
-        limits={},
-        app_limits={},
     )
 
 
@@ -59,11 +60,11 @@ def test_the_order_is_the_one_that_is_written() -> None:
     inner = ["Routed", "Fallback", "Retried", "Accounted", "Send"]
     assert stages(build_pipeline(bare)) == ["Observed", *inner]
     cache = CacheSettings(MemoryCache(clock, 1000), CachePolicy(1), "s")
-    limits = {"a": MemoryLimiter("a", Settings(), clock)}
-    full = msgspec.structs.replace(bare, cache=cache, limits=limits)
+    quotas = Quotas({"a": MemoryLimiter("a", Settings(), clock)}, {}, (), Habits(), Pauses(clock), {})
+    full = msgspec.structs.replace(bare, cache=cache, quotas=quotas)
     inner.insert(3, "Limited")
     assert stages(build_pipeline(full)) == ["Observed", "Cached", *inner]
-    assert stages(build_pipeline(msgspec.structs.replace(bare, app_limits=limits))) == ["Observed", *inner]
+    assert stages(build_pipeline(msgspec.structs.replace(bare, quotas=quotas))) == ["Observed", *inner]
 
 
 def test_a_call_travels_through_all_of_them() -> None:

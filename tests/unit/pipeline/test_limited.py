@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+from decimal import Decimal
 
 import pytest
 
+from ai_client.cost.prices import Price
 from ai_client.errors import (
     AuthenticationError,
     BrokenReplyError,
@@ -15,20 +17,23 @@ from ai_client.errors import (
     UpstreamStatusError,
 )
 from ai_client.limits.backends.memory import MemoryLimiter
-from ai_client.limits.base import Settings
+from ai_client.limits.base import DAY_NS, Kind, Settings, rate
+from ai_client.limits.estimate import Habits
+from ai_client.limits.pauses import Pauses
+from ai_client.limits.scopes import Scope
 from ai_client.model.call import Target
-from ai_client.model.request import Fields
 from ai_client.model.usage import Usage
-from ai_client.pipeline.limited import Limited, estimate_tokens
+from ai_client.pipeline.limited import Limited, Quotas
 from ai_client.testing import FakeClock, reply, streamed
 from ai_client.testing.provider import Line
-from tests.calls import make_attempt, make_call
+from tests.calls import make_attempt, make_call, make_record
+from tests.quotas import left, limits, need
 from tests.unit.pipeline.stages import Inside, read, stream_of
 from tests.virtual import run_virtually
 from tests.wire import turns
 
 SECOND = 1_000_000_000
-RULES = Settings(requests_per_minute=6000, tokens_per_minute=60_000, max_concurrent=2)
+RULES = limits(requests=6000, tokens=60_000, places=2)
 FULL = (100, 1000)
 RESERVED = 20  # 40 characters / 4, and 10 tokens of answer
 
@@ -40,26 +45,16 @@ class House:
         self.inside = Inside(*script)
         self.app = MemoryLimiter("app", app, clock)
         self.provider = MemoryLimiter("p", provider, clock)
-        self.stage = Limited(self.inside, {"p": self.provider}, {"app": self.app}, clock)
+        self.pauses = Pauses(clock)
+        self.scopes: list[Scope] = []
+        quotas = Quotas({"p": self.provider}, {"app": self.app}, self.scopes, Habits(), self.pauses, {})
+        self.stage = Limited(self.inside, quotas, clock)
 
     @property
     def left(self) -> list[tuple[int | None, int | None]]:
         """What is left, the app's first. Nobody is inside."""
         assert (self.app.running, self.provider.running, self.app.waiting, self.provider.waiting) == (0, 0, 0, 0)
-        return [self.app.available(), self.provider.available()]
-
-
-@pytest.mark.parametrize(
-    ("fields", "tokens"),
-    [
-        (Fields("m", input_chars=40, max_output=10), 20),
-        (Fields("m", input_chars=43), 10 + 256),
-        (Fields("m", max_output=10**15), 32_768),
-        (Fields("m", input_chars=40, max_output=10, choices=3), 40),
-    ],
-)
-def test_the_estimate(fields: Fields, tokens: int) -> None:
-    assert estimate_tokens(make_call(fields=fields)) == tokens
+        return [left(self.app), left(self.provider)]
 
 
 @pytest.mark.parametrize(("spent", "left"), [(5, 995), (50, 950), (0, 1000 - RESERVED)])
@@ -77,23 +72,21 @@ def test_what_the_answer_cost_is_what_is_spent(spent: int, left: int) -> None:
 @pytest.mark.parametrize(
     ("error", "left"),
     [
-        (UpstreamStatusError("x", status=500), 1000 - RESERVED),
-        (BrokenReplyError("x"), 1000 - RESERVED),
-        (asyncio.CancelledError(), 1000 - RESERVED),
-        (InvalidRequestError("x"), 1000),
-        (AuthenticationError("x"), 1000),
-        (ConnectError("x"), 1000),
+        (UpstreamStatusError("x", status=500), (99, 1000 - RESERVED)),
+        (BrokenReplyError("x"), (99, 1000 - RESERVED)),
+        (asyncio.CancelledError(), (99, 1000 - RESERVED)),
+        (InvalidRequestError("x"), (99, 1000)),
+        (AuthenticationError("x"), (99, 1000)),
+        (ConnectError("x"), FULL),
     ],
     ids=repr,
 )
-def test_a_failed_attempt_gives_its_place_back_and_its_tokens_if_none_were_spent(
-    error: BaseException, left: int
-) -> None:
+def test_a_failed_attempt_gives_back_what_it_surely_did_not_spend(error: BaseException, left: tuple[int, int]) -> None:
     async def scenario(clock: FakeClock) -> None:
         house = House(clock, error)
         with pytest.raises(type(error)):
             await house.stage(make_attempt())
-        assert house.left == [(99, left), (99, left)]
+        assert house.left == [left, left]
 
     run_virtually(scenario)
 
@@ -130,12 +123,12 @@ def test_who_has_no_limit_is_not_limited() -> None:
 
 def test_the_time_in_the_queue_is_noted() -> None:
     async def scenario(clock: FakeClock) -> None:
-        house = House(clock, provider=Settings(requests_per_minute=60), app=Settings(requests_per_minute=60))
+        house = House(clock, provider=limits(requests=60), app=limits(requests=60))
         await house.stage(make_attempt())
         call = make_call()
         await house.stage(make_attempt(call))
         assert abs(call.record.queue_ns - SECOND) < 1000
-        house = House(clock, provider=Settings(requests_per_minute=60))
+        house = House(clock, provider=limits(requests=60))
         await house.stage(make_attempt())
         await house.stage(make_attempt(call))
         assert abs(call.record.queue_ns - 2 * SECOND) < 1000
@@ -145,13 +138,13 @@ def test_the_time_in_the_queue_is_noted() -> None:
 
 def test_refused_by_the_provider_s_limit_the_app_s_comes_back() -> None:
     async def scenario(clock: FakeClock) -> None:
-        house = House(clock, provider=Settings(tokens_per_minute=60))
-        gate = house.provider.try_reserve(1, 5)
+        house = House(clock, provider=limits(tokens=60))
+        gate = house.provider.try_reserve(need(1), 5)
         assert gate is not None
         with pytest.raises(RateLimitedError):
             await house.stage(make_attempt(make_call(deadline_ns=SECOND // 100)))
         gate.release()
-        assert house.app.available() == (99, 1000)
+        assert left(house.app) == FULL, "the request as well: it was never sent"
         assert house.app.running == 0
         assert house.inside.attempts == []
 
@@ -160,8 +153,8 @@ def test_refused_by_the_provider_s_limit_the_app_s_comes_back() -> None:
 
 def test_given_up_in_the_queue_nothing_is_held() -> None:
     async def scenario(clock: FakeClock) -> None:
-        house = House(clock, provider=Settings(max_concurrent=1))
-        gate = house.provider.try_reserve(1, 5)
+        house = House(clock, provider=limits(places=1))
+        gate = house.provider.try_reserve(need(1), 5)
         assert gate is not None
         call = make_call()
         task = asyncio.create_task(house.stage(make_attempt(call)))
@@ -172,5 +165,78 @@ def test_given_up_in_the_queue_nothing_is_held() -> None:
         gate.release()
         assert house.left[0] == FULL
         assert call.record.queue_ns == 2 * SECOND
+
+    run_virtually(scenario)
+
+
+def test_one_who_waits_learns_its_place() -> None:
+    async def scenario(clock: FakeClock) -> None:
+        house = House(clock, *[reply()] * 3, provider=limits(requests=60))
+        await house.stage(make_attempt())
+        calls = [make_call(record=make_record()) for _ in range(2)]
+        await asyncio.gather(*(house.stage(make_attempt(call)) for call in calls))
+        assert [call.record.queue_position for call in calls] == [1, 2]
+        assert [call.record.queue_expected_ns for call in calls] == [SECOND, 2 * SECOND]
+
+    run_virtually(scenario)
+
+
+def test_what_answers_cost_is_learned() -> None:
+    async def scenario(clock: FakeClock) -> None:
+        house = House(clock, reply(usage=Usage(80, 4)), reply(usage=Usage(80, 4)))
+        await house.stage(make_attempt())
+        await house.stage(make_attempt())
+        assert house.left[0] == (98, 1000 - 2 * 84)
+
+    run_virtually(scenario)
+
+
+def test_a_target_that_asks_to_be_left_alone_is_left_alone() -> None:
+    async def scenario(clock: FakeClock) -> None:
+        house = House(clock, UpstreamStatusError("x", status=429, retry_after=3.0), reply(), reply())
+        with pytest.raises(UpstreamStatusError):
+            await house.stage(make_attempt())
+        other = make_call()
+        await house.stage(make_attempt(other, Target("p", "other", "other")))
+        assert other.record.queue_ns == 0, "another model of that provider is another target"
+        with pytest.raises(RateLimitedError, match=r"p/m asked to be left alone for 3\.0 s more") as caught:
+            await house.stage(make_attempt(make_call(deadline_ns=SECOND)))
+        assert caught.value.retry_after == 3.0
+        patient = make_call(record=make_record())
+        await house.stage(make_attempt(patient))
+        assert abs(patient.record.queue_ns - 3 * SECOND) < 1000
+
+    run_virtually(scenario)
+
+
+def test_a_429_without_a_time_pauses_nothing() -> None:
+    async def scenario(clock: FakeClock) -> None:
+        house = House(clock, UpstreamStatusError("x", status=429))
+        with pytest.raises(UpstreamStatusError):
+            await house.stage(make_attempt())
+        assert house.pauses.until == {}
+
+    run_virtually(scenario)
+
+
+def test_limits_are_one_inside_the_other_and_money_is_counted() -> None:
+    async def scenario(clock: FakeClock) -> None:
+        def make(name: str, settings: Settings) -> MemoryLimiter:
+            return MemoryLimiter(name, settings, clock)
+
+        inside = Inside(reply(usage=Usage(100, 50)), reply())
+        dollars = Settings((rate(Kind.NANO_DOLLARS, 10**9, DAY_NS, 86_400),))
+        model = Scope("money", "model", ("m",), dollars, make)
+        blue = Scope("blue", "tag", ("blue",), limits(requests=60), make)
+        price = Price.usd(Decimal(1), Decimal(2))
+        known = {"m": price}.get
+        quotas = Quotas({}, {}, [blue, model], Habits(), Pauses(clock), {}, known)
+        stage = Limited(inside, quotas, clock)
+        await stage(make_attempt())
+        gate = model.by_value["m"]
+        assert isinstance(gate, MemoryLimiter)
+        assert gate.available() == {"nano_dollars_day": 10**9 - 200_000}
+        await stage(make_attempt(make_call(), Target("p", "unpriced", "unpriced")))
+        assert gate.available() == {"nano_dollars_day": 10**9 - 200_000}
 
     run_virtually(scenario)

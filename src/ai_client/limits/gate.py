@@ -1,0 +1,267 @@
+"""The one place where attempts are admitted: meters for what is counted, places for what is under way, and a line."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Protocol
+
+from ai_client.clock import Clock
+from ai_client.errors import RateLimitedError
+from ai_client.limits.base import Caller, Kind, Need, Queued, Rate, Settings
+from ai_client.limits.line import Line, Waiter
+
+
+class Meter(Protocol):
+    """Units of one kind: a bucket of this process, or what the fleet lent it."""
+
+    def try_take(self, units: int, now_ns: int) -> bool:
+        """Take `units` if they may be taken now."""
+
+    def wait_ns(self, units: int, now_ns: int) -> int:
+        """Nanoseconds until `units` may be taken; 0 when they may be now; -1 when somebody else will tell."""
+
+    def wait_behind_ns(self, units: int, ahead: int, now_ns: int) -> int:
+        """Nanoseconds to expect for one whom takers of `ahead` units go before."""
+
+    def take(self, units: int) -> None:
+        """Take `units`, be they there or not; negative units are given back."""
+
+    def cost_ns(self, units: int) -> int:
+        """In what time the whole limit yields `units`."""
+
+    def available(self, now_ns: int) -> int:
+        """Whole units that may be taken now; negative when in debt."""
+
+
+class Held:
+    """See `limits.base.Reservation`."""
+
+    __slots__ = ("_gate", "_need")
+
+    def __init__(self, gate: Gate, need: Need) -> None:
+        self._gate: Gate | None = gate
+        self._need = need
+
+    def settle(self, spent: Need) -> None:
+        """Give back what was reserved beyond `spent`, or owe what is missing."""
+        gate = self._gate
+        if gate is not None and spent != self._need:
+            gate.correct(self._need, spent)
+            self._need = spent
+
+    def release(self, spent: Need | None = None) -> None:
+        """The attempt is over, having spent so much."""
+        gate, self._gate = self._gate, None
+        if gate is not None:
+            if spent is not None and spent != self._need:
+                gate.correct(self._need, spent)
+            gate.leave()
+
+
+class Gate:
+    """Rates of any kind and window, and how many at once; see `limits.base.Limiter`.
+
+    The deciding is synchronous; `reserve` awaits only when an attempt has to queue. One timer serves the whole line:
+    it is set for the moment when its head can go.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        settings: Settings,
+        clock: Clock,
+        make: Callable[[Rate, int], Meter],
+        on_short: Callable[[], None] | None = None,
+    ) -> None:
+        """`make(rate, now_ns)` makes a meter; `on_short` hears of it when somebody begins to wait."""
+        self._name = name
+        self._clock = clock
+        self._make = make
+        self._on_short = on_short
+        self._running = 0
+        self._waiting = 0
+        self._line = Line(int(settings.ageing * 1e9))
+        self._timer: asyncio.TimerHandle | None = None
+        self.settings = settings
+        self._cap = settings.max_concurrent
+        now = clock.monotonic_ns()
+        self._meters: tuple[tuple[Kind, Meter], ...] = tuple((each.kind, make(each, now)) for each in settings.rates)
+
+    @property
+    def waiting(self) -> int:
+        """Attempts in the queue."""
+        return self._waiting
+
+    @property
+    def running(self) -> int:
+        """Attempts admitted and not yet released."""
+        return self._running
+
+    @property
+    def queued(self) -> tuple[Need, Need] | None:
+        """What the next in line needs, and all of them together; None when nobody waits."""
+        return (self._line.head.need, self._line.total) if self._waiting else None
+
+    def available(self) -> dict[str, int]:
+        """What may be spent now, by the name of its rate."""
+        now = self._clock.monotonic_ns()
+        pairs = zip(self.settings.rates, self._meters, strict=True)
+        return {each.name: meter.available(now) for each, (_, meter) in pairs}
+
+    def reconfigure(self, settings: Settings) -> None:
+        """Other limits from now on. A meter whose rate is unchanged keeps its level."""
+        kept = dict(zip(self.settings.rates, self._meters, strict=True))
+        now = self._clock.monotonic_ns()
+        self._meters = tuple(kept.get(each) or (each.kind, self._make(each, now)) for each in settings.rates)
+        self.settings = settings
+        self._cap = settings.max_concurrent
+        self._line.ageing_ns = int(settings.ageing * 1e9)
+        self.advance()
+
+    def try_reserve(self, need: Need, priority: int) -> Held | None:
+        """All of `need` now, or None."""
+        # this is the way of every call that need not wait: one call a meter, nothing is allocated before it is sure
+        if self._cap and self._running >= self._cap:
+            return None
+        now = self._clock.monotonic_ns()
+        if self._waiting and not self._line.precedes(priority, now):
+            return None
+        for kind, meter in self._meters:
+            if not meter.try_take(need[kind], now):
+                self._put_back(need, meter)
+                return None
+        self._running += 1
+        return Held(self, need)
+
+    async def reserve(self, need: Need, caller: Caller, deadline_ns: int) -> Held:
+        """All of `need`, after waiting if need be."""
+        at_once = self.try_reserve(need, caller.priority)
+        if at_once is not None:
+            return at_once
+        now = self._clock.monotonic_ns()
+        deadline_ns = min(deadline_ns, now + int(self.settings.max_wait * 1e9))
+        self._check_patience(need, caller, deadline_ns, now)
+        loop = asyncio.get_running_loop()
+        cost = max((meter.cost_ns(need[kind]) for kind, meter in self._meters), default=0)
+        waiter = self._line.join(caller, need, cost, now, loop.create_future())
+        self._waiting += 1
+        self.advance()
+        if self._on_short is not None and not waiter.future.done():
+            self._on_short()
+        left = (deadline_ns - self._clock.monotonic_ns()) / 1e9
+        late = loop.call_later(max(left, 0.0), _give_up, waiter.future)
+        try:
+            await waiter.future
+        except asyncio.CancelledError:
+            if waiter.future.done() and not waiter.future.cancelled() and waiter.future.exception() is None:
+                # admitted in the same turn in which the caller left: hand it all back
+                Held(self, need).release((0, 0, 0, 0, 0))
+            else:
+                self._withdraw(waiter)
+            raise
+        except TimeoutError:
+            self._withdraw(waiter)
+            why = "the wait for quota outlasted the call's deadline or max_wait"
+            raise self._refusal(self.outlook(need, caller).expected_ns, why) from None
+        finally:
+            late.cancel()
+        return Held(self, need)
+
+    def outlook(self, need: Need, caller: Caller) -> Queued:
+        """How it would stand with one who began to wait now, as far as the meters tell."""
+        now = self._clock.monotonic_ns()
+        place, ahead = self._line.before(caller, now)
+        waits = (meter.wait_behind_ns(need[kind], ahead[kind], now) for kind, meter in self._meters)
+        return Queued(place + 1, max(waits, default=0))
+
+    def correct(self, reserved: Need, spent: Need) -> None:
+        """Spend what is missing, give back what is over."""
+        back = False
+        for kind, meter in self._meters:
+            units = spent[kind] - reserved[kind]
+            if units:
+                meter.take(units)
+                back = back or units < 0
+        if back and self._waiting:
+            self.advance()
+
+    def leave(self) -> None:
+        """One attempt less at once."""
+        self._running -= 1
+        if self._waiting:
+            self.advance()
+
+    def advance(self) -> None:
+        """Let go whoever can, in order; set the timer for the next."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        while self._waiting:
+            head = self._line.head
+            if head.future.done():  # given up, but not yet back to say so
+                self._remove(head, served=False)
+                continue
+            wait = self._wait_ns(head.need)
+            if wait > 0:
+                self._timer = head.future.get_loop().call_later(wait / 1e9, self.advance)
+            if wait:
+                return
+            self._remove(head, served=True)
+            self._running += 1
+            for kind, meter in self._meters:
+                meter.take(head.need[kind])
+            head.future.set_result(None)
+
+    # ---- deciding
+
+    def _wait_ns(self, need: Need) -> int:
+        """Nanoseconds until `need` may go; -1 when that depends on somebody else."""
+        if self._cap and self._running >= self._cap:
+            return -1
+        now = self._clock.monotonic_ns()
+        longest = 0
+        for kind, meter in self._meters:
+            wait = meter.wait_ns(need[kind], now)
+            if wait < 0:
+                return -1
+            longest = max(longest, wait)
+        return longest
+
+    def _put_back(self, need: Need, short: Meter) -> None:
+        """All or nothing: what was taken before the meter that is short."""
+        for kind, meter in self._meters:
+            if meter is short:
+                return
+            meter.take(-need[kind])
+
+    def _remove(self, waiter: Waiter, *, served: bool) -> None:
+        self._line.leave(waiter, served=served)
+        self._waiting -= 1
+        waiter.order = 0  # out of the line
+
+    def _withdraw(self, waiter: Waiter) -> None:
+        if waiter.order:
+            self._remove(waiter, served=False)
+        self.advance()
+
+    # ---- refusing
+
+    def _check_patience(self, need: Need, caller: Caller, deadline_ns: int, now: int) -> None:
+        expected = self.outlook(need, caller).expected_ns
+        if self._waiting >= self.settings.max_queue:
+            raise self._refusal(expected, f"{self._waiting} calls already wait for quota (max_queue)")
+        if expected > deadline_ns - now:
+            raise self._refusal(expected, f"the wait for quota would be {expected / 1e9:.1f} s")
+
+    def _refusal(self, expected_ns: int, why: str) -> RateLimitedError:
+        seconds = max(expected_ns / 1e9, 0.001)
+        return RateLimitedError(
+            f"the quota of {self._name} is short: {why}; try again in {seconds:.1f} s, or raise its limits",
+            retry_after=seconds,
+        )
+
+
+def _give_up(future: asyncio.Future[None]) -> None:
+    if not future.done():
+        future.set_exception(TimeoutError())
