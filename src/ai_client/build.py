@@ -191,11 +191,13 @@ def _warn(config: Config, table: ModelTable, journal: Journal) -> None:
 
 
 def build_local(config: Config, shared: Shared, address: str, token: str) -> Service:
-    """A service that leaves all to the daemon at `address` (`unix:PATH` or `HOST:PORT`)."""
+    """A service that leaves all to the daemon at `address` (`unix:PATH`, `HOST:PORT` or `https://HOST:PORT`)."""
     path = address.removeprefix("unix:") if address.startswith("unix:") else None
-    origin = Origin.parse("http://localhost/v1" if path is not None else f"http://{address}/v1")
+    base = "http://localhost" if path is not None else address if "://" in address else f"http://{address}"
+    origin = Origin.parse(f"{base}/v1")
     performance = config.performance
-    settings = PoolSettings(size=_LOCAL_POOL, connect_timeout=performance.connection_timeout, unix_path=path)
+    tls = client_context(ca_bundle=config.security.cert_path) if origin.secure else None
+    settings = PoolSettings(size=_LOCAL_POOL, connect_timeout=performance.connection_timeout, tls=tls, unix_path=path)
     total = performance.total_timeout
     provider = OpenAIProvider(
         "daemon",

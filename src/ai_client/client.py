@@ -13,6 +13,7 @@ from typing import Any, Literal, Self, overload
 import msgspec
 
 from ai_client.build import Shared, build, build_local, open_library
+from ai_client.config.exposure import speaks_tls
 from ai_client.config.load import load
 from ai_client.errors import AIClientError, InvalidRequestError
 from ai_client.model.record import Record
@@ -72,13 +73,14 @@ class AsyncAIClient:
     ) -> AsyncAIClient:
         """A client that goes through this node's daemon, which then limits, retries, caches and records.
 
-        `address` is `unix:PATH` or `HOST:PORT`; without it the one that the configuration's [daemon] listens on, a
-        Unix socket first. `token` is the app's, where the daemon asks for one; `config` a configuration file. Raises
-        `ConfigurationError`.
+        `address` is `unix:PATH`, `HOST:PORT` or, for the TLS listener of a daemon elsewhere, `https://HOST:PORT`;
+        without it the one that the configuration's [daemon] listens on, a Unix socket first. `token` is the app's,
+        where the daemon asks for one; `config` a configuration file. Raises `ConfigurationError`.
         """
         loaded = load(Path(config) if config is not None else None, os.environ)
         listen = loaded.config.daemon.listen
-        chosen = address or next((one for one in listen if one.startswith("unix:")), listen[0])
+        near = sorted((one for one in listen if not speaks_tls(one)), key=lambda one: not one.startswith("unix:"))
+        chosen = address or (near or listen)[0]
         client = cls.__new__(cls)
         # the daemon books what this client spends: once is enough, and the node's ledger may not be ours to open
         local = replace(loaded.config, costs=replace(loaded.config.costs, ledger=None))

@@ -256,7 +256,7 @@ def test_what_everybody_could_reach_is_refused(run: Run, tmp_path: Path) -> None
         assert "can be reached from other machines" in said
         code, said = await outcome(config, "--listen", "somewhere")
         assert code == 2
-        assert "write HOST:PORT, [IPv6]:PORT or unix:PATH" in said
+        assert "write HOST:PORT, [IPv6]:PORT, https://HOST:PORT or unix:PATH" in said
 
     run(scene())
 

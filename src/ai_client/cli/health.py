@@ -177,7 +177,9 @@ async def _daemon(text: str, clock: Clock, patience: float) -> Finding:
     if parse_address(text).path is None and text.endswith(":0"):
         return Finding(name, Status.DEGRADED, "listens on any free port: nobody can know which")
     try:
-        answer = await get_local(text, "/health/ready", clock, patience=patience)
+        # to whoever may come from another machine the daemon says no more than that it lives, unless they have a token
+        path = "/health/live" if parse_address(text).tls else "/health/ready"
+        answer = await get_local(text, path, clock, patience=patience)
         ready = msgspec.json.decode(answer.body, type=_Ready)
     except UpstreamError as error:
         return Finding(name, Status.DEGRADED, f"does not serve: {error.message}")

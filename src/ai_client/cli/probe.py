@@ -11,6 +11,7 @@ from ai_client.clock import Clock
 from ai_client.daemon.listen import parse_address
 from ai_client.transport.connection import Timeouts
 from ai_client.transport.pool import Origin, Pool, PoolSettings
+from ai_client.transport.tls import client_context
 
 PATIENCE_S: Final = 3.0
 """Seconds that an answer may take, unless told otherwise."""
@@ -27,14 +28,14 @@ class Answer(msgspec.Struct, frozen=True):
 
 
 def daemon_at(address: str) -> tuple[Origin, str | None]:
-    """Origin and Unix socket of a daemon at `HOST:PORT`, `[IPv6]:PORT` or `unix:PATH`.
+    """Origin and Unix socket of a daemon at `HOST:PORT`, `[IPv6]:PORT`, `https://HOST:PORT` or `unix:PATH`.
 
     Raises `ConfigurationError` for anything else.
     """
     parsed = parse_address(address)
     if parsed.path is not None:
         return Origin(secure=False, host="localhost", port=80, path=""), str(parsed.path)
-    return Origin(secure=False, host=parsed.host, port=parsed.port, path=""), None
+    return Origin(secure=parsed.tls, host=parsed.host, port=parsed.port, path=""), None
 
 
 async def get(
@@ -66,7 +67,12 @@ async def get(
 
 
 async def get_local(address: str, path: str, clock: Clock, *, patience: float = PATIENCE_S) -> Answer:
-    """GET `path` of the daemon at `address`. Raises `ConfigurationError` for a wrong address, else as `get` does."""
+    """GET `path` of this node's daemon at `address`.
+
+    Raises `ConfigurationError` for a wrong address, else as `get` does. Its certificate is not checked: that names no
+    loopback address, and nothing secret is said here.
+    """
     origin, unix_path = daemon_at(address)
-    settings = PoolSettings(size=1, connect_timeout=patience, unix_path=unix_path)
+    tls = client_context(verify=False) if origin.secure else None
+    settings = PoolSettings(size=1, connect_timeout=patience, unix_path=unix_path, tls=tls)
     return await get(origin, path, settings, clock, patience=patience)

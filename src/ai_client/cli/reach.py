@@ -14,6 +14,7 @@ from ai_client.cli.probe import get_local
 from ai_client.client import AsyncAIClient
 from ai_client.clock import Clock, SystemClock
 from ai_client.config.snapshot import Config
+from ai_client.daemon.listen import parse_address
 from ai_client.errors import ConfigurationError, InvalidRequestError, UpstreamError
 
 _PATIENCE_S: Final = 1.0
@@ -67,7 +68,10 @@ async def reach(route: Route, config: Config, options: Options) -> tuple[AsyncAI
 
 
 async def find_daemon(listen: Sequence[str], clock: Clock) -> str | None:
-    """The first of these addresses at which a daemon answers; a Unix socket goes first."""
+    """The first of these addresses at which a daemon answers; a Unix socket goes first.
+
+    Those that speak TLS are for other machines: here they would have to be known by a name.
+    """
     for address in sorted(listen, key=lambda one: not one.startswith("unix:")):
         if await _lives(address, clock):
             return address
@@ -87,6 +91,9 @@ def read_token(path: Path | None) -> str | None:
 async def _lives(address: str, clock: Clock) -> bool:
     """Does a daemon answer there? A dead socket or a foreign server is no error here."""
     try:
-        return (await get_local(address, "/health/live", clock, patience=_PATIENCE_S)).status == 200
+        return (
+            not parse_address(address).tls
+            and (await get_local(address, "/health/live", clock, patience=_PATIENCE_S)).status == 200
+        )
     except (UpstreamError, ConfigurationError):
         return False

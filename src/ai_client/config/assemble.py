@@ -5,13 +5,21 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final
 from urllib.parse import urlsplit
 
 from ai_client.config.layers import HOLYSHEEP, Findings, Origin
 from ai_client.config.schema import Api, App, Limit, Provider
-from ai_client.config.secrets import CREDENTIAL, Secret, credential_file, read_key_file, readable_by_others
+from ai_client.config.secrets import (
+    CREDENTIAL,
+    TLS_CREDENTIALS,
+    Secret,
+    credential_file,
+    read_key_file,
+    readable_by_others,
+)
 from ai_client.config.sections import SECTIONS
 from ai_client.config.snapshot import Config
 
@@ -78,6 +86,7 @@ class _Assembly:
             self.origins["fleet", "node_name"] = "the host's name"
         api: Api = self._plain["api"]
         self._plain["api"] = replace(api, api_key=self._key("api", api.provider, api.base_url))
+        self._plain["daemon"] = replace(self._plain["daemon"], **self._tls_credentials())
         providers = self._providers()
         apps = {name: self._app(section, name) for section, name in self._values.named("app")}
         quotas = {name: Limit(name=name, **self._given(section)) for section, name in self._values.named("limit")}
@@ -95,6 +104,16 @@ class _Assembly:
             source = "default" if key.inherits is None else "[{}] {}".format(*key.inherits)
             self.origins[section, key.name] = given[key.name].origin.text if key.name in given else source
         return {key: each.value for key, each in given.items()}
+
+    def _tls_credentials(self) -> dict[str, Path]:
+        """The files of the listeners' certificate that systemd handed over."""
+        handed: dict[str, Path] = {}
+        for key, credential in TLS_CREDENTIALS:
+            path = credential_file(credential, self._environ)
+            if path is not None:
+                handed[key] = path
+                self.origins["daemon", key] = f"credential {credential}"
+        return handed
 
     def _providers(self) -> dict[str, Provider]:
         """The [api] section presented as a provider, then the others."""

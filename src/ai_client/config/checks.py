@@ -8,6 +8,7 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from ai_client.config.assemble import Values
+from ai_client.config.exposure import check_tls, doubt_exposure, is_loopback
 from ai_client.config.layers import Findings
 from ai_client.config.schema import Provider
 from ai_client.config.sections import suggestion
@@ -26,13 +27,9 @@ def check(config: Config, values: Values, findings: Findings) -> None:
     _check_fleet(config, values, findings)
     _check_apps(config, values, findings)
     _check_quotas(config, values, findings)
+    check_tls(values, findings)
     _doubt_providers(config.providers.values(), findings)
-    if not config.apps:
-        for address in config.daemon.listen:
-            if not address.startswith("unix:") and not _is_loopback(address.rpartition(":")[0].strip("[]")):
-                findings.warn(
-                    f"[daemon] listen = {address}: whoever reaches it may spend; give every [app NAME] a token"
-                )
+    doubt_exposure(config, findings)
 
 
 def _check_models(config: Config, values: Values, findings: Findings) -> None:
@@ -141,7 +138,7 @@ def _doubt_providers(providers: Iterable[Provider], findings: Findings) -> None:
     """Providers that will work, but not as safely as they could, or only for a simulator."""
     for position, provider in enumerate(providers):
         url = urlsplit(provider.base_url)
-        local = _is_loopback(url.hostname or "")
+        local = is_loopback(url.hostname or "")
         if not provider.verify_ssl and url.scheme == "https":
             findings.warn(
                 f"provider {provider.name}: verify_ssl = false: ANYBODY ON THE WAY CAN READ AND CHANGE WHAT IS SENT,"
@@ -151,10 +148,6 @@ def _doubt_providers(providers: Iterable[Provider], findings: Findings) -> None:
             findings.warn(f"provider {provider.name}: the API key travels unencrypted to {url.hostname}; use https://")
         if provider.api_key is None and position == 0 and not local:
             findings.warn(f"provider {provider.name}: no API key; give one in api_key_file or the environment")
-
-
-def _is_loopback(host: str) -> bool:
-    return host in ("localhost", "::1") or host.startswith("127.")
 
 
 def _bundle_fault(path: Path) -> str | None:

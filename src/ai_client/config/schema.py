@@ -165,6 +165,11 @@ class Monitoring:
     enable_metrics: bool = key(boolean(), True, "Whether anything is counted.")
     metrics_port: int = key(integer(0, 65_535), 9090, "The port of `/metrics` for Prometheus; 0 takes any free one.")
     metrics_host: str = key(_HOST, "127.0.0.1", "The address on which that port listens.")
+    metrics_public: bool = key(
+        boolean(),
+        False,
+        "Let `metrics_host` be within other machines' reach: in plain HTTP, and nobody is asked for a token.",
+    )
     export_prometheus: bool = key(boolean(), True, "Whether that port is opened; the daemon has `/metrics` anyway.")
 
 
@@ -239,7 +244,21 @@ class Daemon:
     """The server for this node's programs."""
 
     listen: tuple[str, ...] = key(
-        addresses(), ("127.0.0.1:8089",), "Where it listens; port 0 takes any free one, `unix:` a socket's path."
+        addresses(),
+        ("127.0.0.1:8089",),
+        "Where it listens; port 0 takes any free one, `unix:` a socket's path; what others can reach speaks TLS.",
+    )
+    tls_cert: Path | None = key(
+        optional(path()),
+        None,
+        "The certificate and its chain (PEM) for addresses that speak TLS; the systemd credential `ai-client-tls-cert` "
+        "precedes it. A reload reads it again.",
+    )
+    tls_key: Path | None = key(
+        optional(path()),
+        None,
+        "Its key (PEM, without a password); nothing: it stands in `tls_cert` too. The systemd credential "
+        "`ai-client-tls-key` precedes it.",
     )
     max_body_mb: int = key(integer(1, 1024), 32, "The largest body of a request.", unit="MiB")
     max_header_kb: int = key(integer(1, 1024), 32, "The largest header of a request.", unit="KiB")

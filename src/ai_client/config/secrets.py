@@ -19,6 +19,8 @@ from typing import Final
 MASK: Final = "********"
 KEY_SHAPE: Final = "one word of printable ASCII, at most 4096 characters"
 CREDENTIAL: Final = "ai-client-api-key"
+TLS_CREDENTIALS: Final = (("tls_cert", "ai-client-tls-cert"), ("tls_key", "ai-client-tls-key"))
+"""Keys of [daemon] whose files systemd may hand over, and the names of the credentials."""
 _LONGEST: Final = 4096
 
 

@@ -23,7 +23,9 @@ T = TypeVar("T")
 _NUMBER: Final = re.compile(r"[+-]?\d{1,15}(\.\d{1,15})?", re.ASCII)
 _INTEGER: Final = re.compile(r"[+-]?\d{1,15}", re.ASCII)
 _HOST: Final = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?")
-_ADDRESS: Final = re.compile(r"(?P<host>\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9][A-Za-z0-9._-]*):(?P<port>\d{1,5})", re.ASCII)
+_ADDRESS: Final = re.compile(
+    r"(https://)?(?P<host>\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9][A-Za-z0-9._-]*):(?P<port>\d{1,5})", re.ASCII
+)
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 _SHA256: Final = re.compile(r"([0-9A-Fa-f]{64})?")
 _MODEL: Final = re.compile(r"[^\s,=*]+")
@@ -350,7 +352,7 @@ def ledger() -> Kind[Path | None]:
 
 
 def addresses() -> Kind[tuple[str, ...]]:
-    """Addresses to listen on, each `HOST:PORT`, `[IPV6]:PORT` or `unix:/path`; port 0 takes any free one."""
+    """Addresses to listen on; `https://` asks for TLS on loopback, where it is no must. Port 0 takes any free one."""
 
     def parse(text: str) -> tuple[str, ...]:
         items = _items(text)
@@ -362,7 +364,8 @@ def addresses() -> Kind[tuple[str, ...]]:
             raise ValueError(text)
         return items
 
-    return Kind("list of addresses", "HOST:PORT, [IPV6]:PORT or unix:/path, separated by commas", parse, ", ".join)
+    allowed = "HOST:PORT, [IPV6]:PORT, https://HOST:PORT or unix:/path, separated by commas"
+    return Kind("list of addresses", allowed, parse, ", ".join)
 
 
 def secret() -> Kind[Secret | None]:

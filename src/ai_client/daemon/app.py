@@ -54,6 +54,16 @@ class Handler:
             return None
         return ask(self.service, known, request.body, exchange)
 
+    def from_afar(self, request: Request, exchange: Exchange) -> Awaitable[None] | None:
+        """The same for a listener that other machines can reach: only `/health/live` is told to somebody unknown."""
+        if request.path != "/health/live":
+            try:
+                self.gate.identify(request)
+            except AIClientError as error:
+                send_error(exchange, error)
+                return None
+        return self(request, exchange)
+
     def _elsewhere(self, request: Request, exchange: Exchange) -> Awaitable[None] | None:
         path = request.path
         if path in _READ_ONLY and request.method not in ("GET", "HEAD"):

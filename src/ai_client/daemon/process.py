@@ -6,7 +6,9 @@ import asyncio
 import os
 import signal
 import socket
+import ssl
 from collections.abc import Callable, MutableMapping
+from dataclasses import replace
 from pathlib import Path
 
 from ai_client._version import __version__
@@ -15,12 +17,13 @@ from ai_client.config.load import Loaded
 from ai_client.config.snapshot import Config
 from ai_client.daemon.app import Handler, Render
 from ai_client.daemon.auth import Gate
-from ai_client.daemon.listen import Address, check_exposure, parse_address
+from ai_client.daemon.listen import Address, check_exposure, check_metrics, parse_address
 from ai_client.errors import AIClientError
 from ai_client.telemetry.exposition import Exposition
 from ai_client.transport.exchange import Exchange, Request
 from ai_client.transport.server import Server, ServerLimits
 from ai_client.transport.systemd import listen_fds, notify, watchdog_interval_ns
+from ai_client.transport.tls import Certificate
 
 _FLUSH_SECONDS = 1.0
 _NEEDS_RESTART = ("daemon", "logging", "monitoring", "caching", "costs")
@@ -38,6 +41,7 @@ class Daemon:
         self._stop = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
         self._servers: list[Server] = []
+        self._certificate: Certificate | None = None
         self._reloading = False
         self._reload_again = False
         self.bound: list[str] = []
@@ -53,7 +57,8 @@ class Daemon:
         self._addresses = [*map(_address_of, inherited), *wanted]
         gate = Gate(config.apps)
         try:
-            check_exposure(self._addresses, tokens=gate.demands_tokens)
+            self._certificate = _certificate(config)
+            self._check_exposure(config, gate, self._certificate)
             self._shared = shared = open_daemon(config)
         except BaseException:
             for sock in inherited:
@@ -107,7 +112,8 @@ class Daemon:
         try:
             loaded = await asyncio.get_running_loop().run_in_executor(None, self._load)
             gate = Gate(loaded.config.apps)
-            check_exposure(self._addresses, tokens=gate.demands_tokens)
+            certificate = _certificate(loaded.config)
+            self._check_exposure(loaded.config, gate, certificate)
             service = build(loaded.config, self._shared)
         except (AIClientError, OSError) as error:
             handler.state.reload_failed = str(error)
@@ -116,10 +122,12 @@ class Daemon:
         else:
             former, handler.service = handler.service, service
             handler.gate = gate
+            if self._certificate is not None and certificate is not None:
+                self._certificate.adopt(certificate)
             handler.state.reload_failed = ""
             former.retire()
             self._count_reload(applied=True)
-            late = [name for name in _NEEDS_RESTART if getattr(loaded.config, name) != getattr(self._config, name)]
+            late = [name for name in _NEEDS_RESTART if _lasting(loaded.config, name) != _lasting(self._config, name)]
             self._config = loaded.config
             journal.info("reloaded", warnings="; ".join(loaded.warnings), after_restart=", ".join(late))
 
@@ -135,20 +143,24 @@ class Daemon:
             daemon.max_connections,
             daemon.write_timeout,
         )
-        server = Server(self._handler, limits, on_crash=self._crashed)
-        self._servers.append(server)
+        near = Server(self._handler, limits, on_crash=self._crashed)
+        # with connections of its own: whoever comes over the network cannot take those of this node's programs
+        far = Server(self._handler.from_afar, limits, on_crash=self._crashed)
+        self._servers += (near, far)
         for sock in inherited:
-            await server.adopt(sock)
-            self.bound.append(str(_address_of(sock)))
+            address = _address_of(sock)
+            await (near if address.local else far).adopt(sock, self._tls(address))
+            self.bound.append(str(address))
         for address in wanted:
             if address.path is not None:
-                await server.listen_unix(address.path)
+                await near.listen_unix(address.path)
                 self.bound.append(str(address))
             else:
-                host, port = await server.listen_tcp(address.host, address.port)
-                self.bound.append(str(Address(host, port)))
+                server = near if address.local else far
+                host, port = await server.listen_tcp(address.host, address.port, self._tls(address))
+                self.bound.append(str(Address(host, port, https=address.https)))
         monitoring = config.monitoring
-        if monitoring.enable_metrics and monitoring.export_prometheus:
+        if _exports(config):
             exporter = Server(self._metrics_only, limits, on_crash=self._crashed)
             self._servers.append(exporter)
             try:
@@ -157,6 +169,14 @@ class Daemon:
                 # metrics are on the main listener as well: no reason to answer nobody
                 where = f"{monitoring.metrics_host}:{monitoring.metrics_port}"
                 self._shared.journal.warning("metrics_port_unavailable", address=where, message=str(error))
+
+    def _tls(self, address: Address) -> ssl.SSLContext | None:
+        return self._certificate.context if address.tls and self._certificate is not None else None
+
+    def _check_exposure(self, config: Config, gate: Gate, certificate: Certificate | None) -> None:
+        check_exposure(self._addresses, tokens=gate.demands_tokens, certificate=certificate is not None)
+        if _exports(config):
+            check_metrics(config.monitoring.metrics_host, public=config.monitoring.metrics_public)
 
     def _metrics_only(self, request: Request, exchange: Exchange) -> None:
         if request.path == "/metrics" and request.method in ("GET", "HEAD"):
@@ -205,6 +225,23 @@ class Daemon:
         self._handler.service.close()
         self._shared.journal.info("stopped", drained=all(finished))
         await self._shared.close()
+
+
+def _certificate(config: Config) -> Certificate | None:
+    """What listeners show; read here, so that a reload reads the files again. Raises `ConfigurationError`."""
+    daemon = config.daemon
+    return None if daemon.tls_cert is None else Certificate(daemon.tls_cert, daemon.tls_key)
+
+
+def _exports(config: Config) -> bool:
+    return config.monitoring.enable_metrics and config.monitoring.export_prometheus
+
+
+def _lasting(config: Config, section: str) -> object:
+    """What a reload leaves alone of a section: the certificate it takes over."""
+    if section == "daemon":
+        return replace(config.daemon, tls_cert=None, tls_key=None)
+    return getattr(config, section)
 
 
 def _address_of(sock: socket.socket) -> Address:

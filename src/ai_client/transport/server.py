@@ -53,7 +53,13 @@ class Server:
     async def listen_tcp(self, host: str, port: int, tls: ssl.SSLContext | None = None) -> tuple[str, int]:
         """Listen on `host:port`; port 0 picks one. Returns what was bound. Raises OSError when it cannot."""
         listener = await self.loop.create_server(
-            self._connection, host, port, ssl=tls, backlog=_BACKLOG, reuse_address=True
+            self._connection,
+            host,
+            port,
+            ssl=tls,
+            ssl_handshake_timeout=self.limits.header_timeout if tls else None,
+            backlog=_BACKLOG,
+            reuse_address=True,
         )
         self._listeners.append(listener)
         bound = listener.sockets[0].getsockname()
@@ -79,11 +85,13 @@ class Server:
         self._listeners.append(listener)
         self._sockets.append((path, inode))
 
-    async def adopt(self, sock: socket.socket) -> None:
+    async def adopt(self, sock: socket.socket, tls: ssl.SSLContext | None = None) -> None:
         """Serve on a listening socket that somebody else opened, as systemd does."""
         sock.setblocking(False)
         make = self.loop.create_unix_server if sock.family == socket.AF_UNIX else self.loop.create_server
-        self._listeners.append(await make(self._connection, sock=sock, backlog=_BACKLOG))
+        patience = self.limits.header_timeout if tls else None
+        listener = await make(self._connection, sock=sock, ssl=tls, ssl_handshake_timeout=patience, backlog=_BACKLOG)
+        self._listeners.append(listener)
 
     @property
     def in_flight(self) -> int:

@@ -9,6 +9,7 @@ import pytest
 from ai_client.config.load import parse_text
 from ai_client.config.snapshot import Snapshot
 from ai_client.errors import ConfigurationError
+from tests.wire import CERTIFICATES
 
 LOCAL = "[provider local]\nbase_url = http://127.0.0.1:1/v1\n"
 CERTIFICATE = "-----BEGIN CERTIFICATE-----\nAA==\n-----END CERTIFICATE-----\n"
@@ -176,10 +177,25 @@ class TestDoubts:
 
     def test_listening_beyond_this_node_without_apps(self) -> None:
         text = "[daemon]\nlisten = 0.0.0.0:80, [::1]:80, unix:/run/x\n"
-        assert doubts(text) == [
-            "[daemon] listen = 0.0.0.0:80: whoever reaches it may spend; give every [app NAME] a token"
-        ]
-        assert doubts(f"{text}[app a]\nuid = 1\n") == []
+        opens = "[daemon] listen = 0.0.0.0:80: the daemon will not open it without "
+        assert doubts(text) == [f"{opens}a token for every [app NAME] and tls_cert and tls_key"]
+        assert doubts(f"{text}[app a]\ntoken_sha256 = {TOKEN}\n") == [f"{opens}tls_cert and tls_key"]
+        certified = f"{text}tls_cert = {CERTIFICATES / 'server.pem'}\n"
+        assert doubts(f"{certified}[app a]\nuid = 1\n") == [f"{opens}a token for every [app NAME]"]
+        assert doubts(f"{certified}[app a]\ntoken_sha256 = {TOKEN}\n") == []
+
+    def test_tls_that_was_asked_for_on_loopback(self) -> None:
+        text = "[daemon]\nlisten = https://127.0.0.1:80, https://[::1]:80\n"
+        assert [warning.partition(": ")[2] for warning in doubts(text)] == [
+            "the daemon will not open it without tls_cert and tls_key"
+        ] * 2
+        assert doubts(f"{text}tls_cert = {CERTIFICATES / 'server.pem'}\n") == []
+
+    def test_metrics_beyond_this_node(self) -> None:
+        text = "[monitoring]\nmetrics_host = 10.0.0.1\n"
+        (warning,) = doubts(text)
+        assert warning.endswith("the daemon will not open it without metrics_public = true")
+        assert doubts(f"{text}metrics_public = yes\n") == []
 
 
 def test_a_snapshot_is_swapped_whole() -> None:
