@@ -16,7 +16,7 @@ _COPY_LIMIT = 128 * 1024  # bytes; from here on copying a body behind its head c
 _colon = b": ".join
 
 
-class Request:
+class Request(msgspec.Struct, gc=False):
     """One request, whole. Header names are lower case; `path` has no query, `query` no question mark.
 
     A target in absolute form (`http://host/path`, RFC 9112 section 3.2.2) is reduced to its path. `peer_uid` is the
@@ -24,28 +24,15 @@ class Request:
     out from the head alone, under a key of its maker's, is there again when a client repeats the head.
     """
 
-    __slots__ = ("body", "headers", "http11", "keep_alive", "method", "notes", "path", "peer_uid", "query")
-
-    def __init__(
-        self,
-        method: str,
-        path: str,
-        query: str,
-        headers: list[Header],
-        body: bytes,
-        keep_alive: bool,
-        http11: bool = True,
-        notes: dict[object, Any] | None = None,
-    ) -> None:
-        self.method = method
-        self.path = path
-        self.query = query
-        self.headers = headers
-        self.body = body
-        self.keep_alive = keep_alive
-        self.http11 = http11
-        self.peer_uid: int | None = None
-        self.notes: dict[object, Any] = {} if notes is None else notes
+    method: str
+    path: str
+    query: str
+    headers: list[Header]
+    body: bytes
+    keep_alive: bool
+    http11: bool = True
+    notes: dict[object, Any] = {}
+    peer_uid: int | None = None
 
     @classmethod
     def to(cls, url: bytes, method: str, headers: list[Header], keep_alive: bool, http11: bool) -> Request:
