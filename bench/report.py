@@ -75,7 +75,8 @@ def failed(what: str, why: str) -> Row:
 
 
 def _last_line(text: str) -> str:
-    return text.strip().splitlines()[-1][:200]
+    lines = text.strip().splitlines()
+    return lines[-1][:200] if lines else "no reason given"
 
 
 def table(head: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
