@@ -24,7 +24,7 @@ from ai_client.transport.tls import client_context
 
 # Seconds of rest after which the kernel is asked whether the connection has ended meanwhile. Under load the loop knows
 # by itself, and the question would be asked for every request.
-_TRUSTED_REST: Final = 0.01
+_TRUSTED_REST: Final = 0.1
 
 _Waiter = asyncio.Future[ClientConnection | None]
 
