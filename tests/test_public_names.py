@@ -17,6 +17,7 @@ NAMES = {
     *("AuthenticationError", "PermissionDeniedError", "NotFoundError", "MethodNotAllowedError"),
     *("RequestTooLargeError", "ContextLengthError", "ContentPolicyError", "RateLimitedError", "OverloadedError"),
     *("DeadlineExceededError", "UpstreamError", "ConnectError", "UpstreamTimeoutError", "BrokenReplyError"),
+    "BudgetExceededError",
     *("UpstreamStatusError", "__version__"),
 }
 

@@ -24,8 +24,9 @@ from ai_client.config.snapshot import Provider as ProviderConfig
 from ai_client.cost.backends.memory import MemoryLedger
 from ai_client.cost.backends.sqlite import SqliteLedger
 from ai_client.cost.base import LedgerBackend
+from ai_client.cost.budget import Account, Budgets
 from ai_client.cost.ledger import Ledger
-from ai_client.cost.prices import Price, PriceTable
+from ai_client.cost.prices import NANO_PER_USD, Price, PriceTable, nano_dollars
 from ai_client.errors import ConfigurationError
 from ai_client.limits.backends.keeper import Keeper
 from ai_client.model.call import Target
@@ -73,6 +74,7 @@ class Shared:
         self.sinks: list[Sink] = [LedgerSink(ledger)]
         self.deferred: Deferred | None = None
         self.quota = Keeper(clock)
+        self.budgets = Budgets(ledger.read)
         self._warned: set[str] = set()
         # unique across restarts and nodes by the random half, within the process by the counted one
         prefix, number = f"req_{rng.getrandbits(48):012x}", count(1)
@@ -172,11 +174,30 @@ def build(config: Config, shared: Shared) -> Service:
         ),
         quotas=_quotas(config, shared.quota, table_of_prices),
         cache=_cache_settings(config, shared),
+        budgets=_budgets(config, shared),
+        habits=shared.quota.habits,
     )
     _warn(config, table, shared.journal)
     service = Service(config, shared.clock, build_pipeline(parts), table, providers, shared.make_id)
     _watch(service, shared, config)
     return service
+
+
+def _budgets(config: Config, shared: Shared) -> Budgets | None:
+    """Bring the budgets to what is configured; the ledger tells what is spent already. None where there are none."""
+    total = config.costs.budget_usd_per_day
+    apps = {
+        name: nano_dollars(app.budget_usd_per_day)
+        for name, app in config.apps.items()
+        if app.budget_usd_per_day is not None
+    }
+    budgets = shared.budgets
+    shared.tell()  # so that the ledger knows of all that is over
+    try:
+        budgets.set(None if total is None else nano_dollars(total), apps, shared.clock.unix_ns())
+    except OSError as error:
+        raise ConfigurationError([f"[costs] ledger: what is spent of the budgets cannot be read: {error}"]) from error
+    return budgets if budgets.on else None
 
 
 def _warn(config: Config, table: ModelTable, journal: Journal) -> None:
@@ -185,9 +206,9 @@ def _warn(config: Config, table: ModelTable, journal: Journal) -> None:
         journal.warning("model_not_served", message=unserved)
     if config.fleet.backend != "memory":
         journal.warning("not_in_this_version", message="[fleet] backend: each node keeps its limits for itself")
-    for app in config.apps.values():
-        if app.budget_usd_per_day is not None:
-            journal.warning("not_in_this_version", message=f"[app {app.name}] budget_usd_per_day is not enforced")
+    budgets = [config.costs.budget_usd_per_day, *(app.budget_usd_per_day for app in config.apps.values())]
+    if config.costs.ledger is None and any(budget is not None for budget in budgets):
+        journal.warning("budget_forgets", message="[costs] ledger = none: a restart begins every budget anew")
 
 
 def build_local(config: Config, shared: Shared, address: str, token: str) -> Service:
@@ -285,6 +306,9 @@ def _watch(service: Service, shared: Shared, config: Config) -> None:
     metrics.watch(catalogue.WAITING, shared.quota.waiting)
     metrics.watch(catalogue.TLS_OFF, lambda: float(unverified))
     metrics.watch(catalogue.LIMITER, shared.quota.levels)
+    metrics.watch(catalogue.BUDGET, lambda: _of_budgets(shared.budgets, lambda account: account.limit / NANO_PER_USD))
+    metrics.watch(catalogue.BUDGET_SPENT, lambda: _of_budgets(shared.budgets, lambda each: each.spent / NANO_PER_USD))
+    metrics.watch(catalogue.BUDGET_REFUSED, lambda: _of_budgets(shared.budgets, lambda account: account.refused))
     metrics.watch(catalogue.POOL, lambda: _connections(service))
     cache = shared.cache
     if cache is not None:
@@ -324,6 +348,10 @@ def _writable(directory: Path) -> bool:
     except OSError:
         return False
     return os.access(directory, os.W_OK | os.X_OK)
+
+
+def _of_budgets(budgets: Budgets, figure: Callable[[Account], float]) -> dict[tuple[str, ...], float]:
+    return {(name,): figure(account) for name, account in budgets.accounts.items()}
 
 
 def _connections(service: Service) -> dict[tuple[str, ...], float]:

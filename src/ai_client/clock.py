@@ -37,3 +37,10 @@ def iso_utc(unix_ns: int) -> str:
 def local_day(unix_ns: int) -> str:
     """The local calendar day of a moment, as `2026-01-31`: what daily log rotation and the cost ledger count in."""
     return time.strftime("%Y-%m-%d", time.localtime(unix_ns // 1_000_000_000))
+
+
+def next_local_day_ns(unix_ns: int) -> int:
+    """The moment, in nanoseconds since the epoch, at which the local calendar day after this one begins."""
+    day = time.localtime(unix_ns // 1_000_000_000)
+    # mktime takes the day past a month's end for the first of the next, and knows how long this one is
+    return int(time.mktime((day.tm_year, day.tm_mon, day.tm_mday + 1, 0, 0, 0, 0, 0, -1))) * 1_000_000_000

@@ -13,6 +13,7 @@
     │ ├ ContextLengthError        400  the prompt does not fit the model's context
     │ └ ContentPolicyError        400  the provider refused the content
     ├ RateLimitedError            429  quota is short and the wait would outlast the deadline        (retryable)
+    │ └ BudgetExceededError       429  the day's budget is spent; `retry_after` leads to the next day
     ├ OverloadedError             503  this client sheds load                                        (retryable)
     ├ DeadlineExceededError       504  the caller's own time is up
     └ UpstreamError               502  the provider failed                                           (retryable)
@@ -137,6 +138,14 @@ class RateLimitedError(AIClientError):
     type = "rate_limit_error"
     code = "rate_limit_exceeded"
     retryable = True
+
+
+class BudgetExceededError(RateLimitedError):
+    """The app's budget for the day, or the daemon's, does not suffice. `retry_after` leads to the next day."""
+
+    type = "insufficient_quota"
+    code = "budget_exceeded"
+    retryable = False
 
 
 class OverloadedError(AIClientError):

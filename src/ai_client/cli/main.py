@@ -31,6 +31,7 @@ COMMANDS: Final[Mapping[str, Entry]] = MappingProxyType(
         "costs": Entry("ai_client.cli.costs:costs", "Show what was spent, on what, and by whom."),
         "health": Entry("ai_client.cli.health:health", "Check configuration, key, provider and daemon."),
         "demo": Entry("ai_client.cli.demo:demo", "Send real questions through a daemon and show what came of it."),
+        "token": Entry("ai_client.cli.token:token", "Make a token for an app, and the hash the configuration keeps."),
         "config": Entry("ai_client.cli.config:config", "Check, show and explain the configuration."),
     }
 )

@@ -281,6 +281,12 @@ class Costs:
     """What calls cost."""
 
     ledger: Path | None = key(ledger(), None, "The file in which spending is kept; none: in memory, until the end.")
+    budget_usd_per_day: Decimal | None = key(
+        optional(money()),
+        None,
+        "What all may spend in a calendar day of this node; nothing: no bound.",
+        unit="USD",
+    )
     unknown_price: str = key(
         choice("warn", "refuse"), "warn", "What happens to a call for a model without a price; it never counts as free."
     )
@@ -336,7 +342,7 @@ class App:
     token_sha256: str = key(
         token_hash(),
         "",
-        "The SHA-256 of the token that the program sends as its API key: `printf %s TOKEN | sha256sum`.",
+        "The SHA-256 of the token that the program sends as its API key: `ai-client token` makes both.",
         secret=True,
     )
     uid: int | None = key(
@@ -346,7 +352,7 @@ class App:
     requests_per_minute: int = key(_QUOTA, 0, "Requests a minute; 0 for no limit of its own.")
     tokens_per_minute: int = key(_QUOTA, 0, "Tokens a minute, in and out; 0 for no limit of its own.")
     budget_usd_per_day: Decimal | None = key(
-        optional(money()), None, "What it may spend in a day; nothing: no budget. Not enforced yet.", unit="USD"
+        optional(money()), None, "What it may spend in a calendar day of this node; nothing: no bound.", unit="USD"
     )
     priority: int = key(_PRIORITY, 5, "Priority of its calls, from 1 (last) to 10 (first).")
     weight: int = key(integer(1, 1000), 1, "Its share, beside the other apps' weights, of quota that is short.")

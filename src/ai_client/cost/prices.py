@@ -79,6 +79,11 @@ def nano_per_million(usd: Decimal) -> int:
     return int((usd * NANO_PER_USD).to_integral_value(ROUND_CEILING))
 
 
+def nano_dollars(usd: Decimal) -> int:
+    """US dollars as whole nano-dollars. What is finer is dropped: a budget is no larger than it was written."""
+    return int(usd * NANO_PER_USD)
+
+
 @functools.cache
 def shipped_prices() -> ShippedPrices:
     """The table shipped with the package, read once."""

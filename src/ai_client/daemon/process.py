@@ -238,7 +238,9 @@ def _exports(config: Config) -> bool:
 
 
 def _lasting(config: Config, section: str) -> object:
-    """What a reload leaves alone of a section: the certificate it takes over."""
+    """What a reload leaves alone of a section: certificate, budget and the rule for unknown prices it takes over."""
+    if section == "costs":
+        return config.costs.ledger
     if section == "daemon":
         return replace(config.daemon, tls_cert=None, tls_key=None)
     return getattr(config, section)

@@ -1,10 +1,11 @@
 """The request's travel.
 
-    observed(cached(routed(fallback(retried(limited(accounted(send)))))))
+    observed(cached(routed(budgeted(fallback(retried(limited(accounted(send))))))))
 
 The order is written here and nowhere else. Each stage wraps the one inside it: retry and fallback enclose the
 limiter, so that every attempt reserves afresh; accounting sits inside them, because a broken attempt may still be
-billed. A stage whose feature is off is left out, and then costs nothing.
+billed. The budget encloses fallback: it is the call's, and no other target makes money. A stage whose feature is off
+is left out, and then costs nothing.
 """
 
 from __future__ import annotations
@@ -15,10 +16,13 @@ from collections.abc import Callable, Mapping, Sequence
 import msgspec
 
 from ai_client.clock import Clock
+from ai_client.cost.budget import Budgets
 from ai_client.cost.prices import Price
+from ai_client.limits.estimate import Habits
 from ai_client.model.call import Target
 from ai_client.pipeline.accounted import Accounted
-from ai_client.pipeline.base import AttemptStage, CallStage
+from ai_client.pipeline.base import AttemptStage, CallStage, PlanStage
+from ai_client.pipeline.budgeted import Budgeted
 from ai_client.pipeline.cached import Cached, CacheSettings
 from ai_client.pipeline.fallback import Fallback
 from ai_client.pipeline.limited import Limited, Quotas
@@ -31,7 +35,7 @@ from ai_client.telemetry.base import Sink
 
 
 class Parts(msgspec.Struct, frozen=True):
-    """All that the stages need. `cache` and `quotas` are None where those are off."""
+    """All that the stages need. `cache`, `quotas` and `budgets` are None where those are off."""
 
     clock: Clock
     rng: random.Random
@@ -45,6 +49,8 @@ class Parts(msgspec.Struct, frozen=True):
     retry: RetrySettings
     quotas: Quotas | None = None
     cache: CacheSettings | None = None
+    budgets: Budgets | None = None
+    habits: Habits = Habits()
 
 
 def build_pipeline(parts: Parts) -> Observed:
@@ -54,7 +60,10 @@ def build_pipeline(parts: Parts) -> Observed:
     if parts.quotas is not None:
         attempt = Limited(attempt, parts.quotas, parts.clock)
     attempt = Retried(attempt, parts.retry, parts.clock, parts.rng, parts.sinks)
-    call: CallStage = Routed(Fallback(attempt, parts.retry.max_attempts, parts.clock), parts.decide, parts.pass_through)
+    plan: PlanStage = Fallback(attempt, parts.retry.max_attempts, parts.clock)
+    if parts.budgets is not None:
+        plan = Budgeted(plan, parts.budgets, parts.price, parts.habits)
+    call: CallStage = Routed(plan, parts.decide, parts.pass_through)
     if parts.cache is not None:
         call = Cached(call, parts.cache, parts.clock)
     return Observed(call, parts.sinks, parts.clock)

@@ -64,6 +64,9 @@ IN_FLIGHT = _gauge("in_flight", "", "Calls under way.")
 POOL = _gauge("pool_connections", "provider", "Open connections to a provider, idle ones included.")
 WAITING = _gauge("queue_waiting", "provider", "Calls that wait for quota.")
 LIMITER = _gauge("limiter_level", "provider bucket", "Quota left now: requests, tokens.")
+BUDGET = _gauge("budget_usd", "app", "What may be spent today; without an app, by all together.")
+BUDGET_SPENT = _gauge("budget_spent_usd", "app", "What is spent of it.")
+BUDGET_REFUSED = _counter("budget_refused_total", "app", "Calls refused because they would have exceeded it.")
 CACHE_ENTRIES = _gauge("cache_entries", "", "Answers held by the cache.")
 CACHE_BYTES = _gauge("cache_bytes", "", "Size of the answers held by the cache.")
 TLS_OFF = _gauge("tls_verification_off", "", "1 while certificates are not checked.")
@@ -89,6 +92,9 @@ WATCHED = (
     POOL,
     WAITING,
     LIMITER,
+    BUDGET,
+    BUDGET_SPENT,
+    BUDGET_REFUSED,
     CACHE_ENTRIES,
     CACHE_BYTES,
     TLS_OFF,
