@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import enum
-from typing import Protocol
+from collections.abc import Sequence
+from typing import Protocol, runtime_checkable
 
 from ai_client.model.events import AttemptFailed
 from ai_client.model.record import Record
@@ -24,6 +25,14 @@ class Sink(Protocol):
 
     def close(self) -> None:
         """Write out what is held and let go of it. Harmless when repeated."""
+
+
+@runtime_checkable
+class BatchSink(Sink, Protocol):
+    """A sink that is quicker with many calls at once than with one after the other."""
+
+    def finished_all(self, records: Sequence[Record], /) -> None:
+        """As `finished` for each of them, in their order."""
 
 
 class Level(enum.IntEnum):

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from ai_client.model.events import AttemptFailed
 from ai_client.model.record import Record
-from ai_client.telemetry.base import Sink
+from ai_client.telemetry.base import BatchSink, Sink
 from ai_client.telemetry.lines import Cancellable, Later
 
 _MOST: Final = 256
@@ -22,6 +22,7 @@ class Deferred:
 
     def __init__(self, sinks: Sequence[Sink], loop: Later) -> None:
         self._sinks = tuple(sinks)
+        self._tell = tuple(map(_teller, sinks))
         self._loop = loop
         self._waiting: list[Record] = []
         self._timer: Cancellable | None = None
@@ -46,13 +47,24 @@ class Deferred:
             self._timer.cancel()
             self._timer = None
         waiting, self._waiting = self._waiting, []
-        for sink in self._sinks:
-            finished = sink.finished
-            for record in waiting:
-                finished(record)
+        if waiting:
+            for tell in self._tell:
+                tell(waiting)
 
     def close(self) -> None:
         """Tell the sinks of what is waiting, and close them."""
         self.flush()
         for sink in self._sinks:
             sink.close()
+
+
+def _teller(sink: Sink) -> Callable[[Sequence[Record]], None]:
+    if isinstance(sink, BatchSink):
+        return sink.finished_all
+
+    def one_by_one(records: Sequence[Record]) -> None:
+        finished = sink.finished
+        for record in records:
+            finished(record)
+
+    return one_by_one

@@ -82,13 +82,13 @@ class LineWriter:
         self._torn = 0  # the `opened` of the file that holds the beginning of our first line
         self._quiet_until = 0
 
-    def write(self, line: bytes) -> None:
-        """Take a line, which ends in a newline."""
-        size = self._size + len(line)
+    def write(self, lines: bytes, count: int = 1) -> None:
+        """Take a line, which ends in a newline, or `count` such lines."""
+        size = self._size + len(lines)
         if size > self._max:
-            self.dropped += 1
+            self.dropped += count
             return
-        self._lines.append(line)
+        self._lines.append(lines)
         self._size = size
         if size > self._limit:
             self.flush()

@@ -214,3 +214,31 @@ def test_the_reference_explains_every_key_in_order() -> None:
     for heading, line in (("A finished call", CallLine), ("A failed attempt", AttemptLine)):
         section = reference.split(f"## {heading}\n")[1].split("\n## ")[0]
         assert tuple(re.findall(r"^\| `(\w+)` \|", section, re.MULTILINE)) == line.__struct_fields__
+
+
+UNUSUAL = {
+    "nothing": [],
+    "usual": [{}],
+    "a word beyond ASCII": [{}, {"tag": "grün"}, {}],
+    "a word that is no word": [{}, {"tag": "\ud800"}],
+    "a word made long on purpose": [{"model": "m" * 3000}, {}],
+    "a quote": [{"tag": 'a"b\\c\n'}],
+    "a failure": [{}, {"error": "timeout", "status": 504}, {}],
+}
+
+
+@pytest.mark.parametrize("style", Style)
+@pytest.mark.parametrize("level", Level)
+@pytest.mark.parametrize("changes", UNUSUAL.values(), ids=UNUSUAL.keys())
+def test_many_at_once_make_the_lines_of_one_by_one(
+    tmp_path: Path, clock: HandClock, style: Style, level: Level, changes: list[dict[str, Any]]
+) -> None:
+    for name in ("singly", "together"):
+        (tmp_path / name).mkdir()
+    singly = Log(tmp_path / "singly", clock, level, style)
+    together = Log(tmp_path / "together", clock, level, style)
+    records = [record(**each) for each in changes]
+    for each in records:
+        singly.sink.finished(each)
+    together.sink.finished_all(records)
+    assert together.lines() == singly.lines()

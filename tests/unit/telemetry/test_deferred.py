@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from ai_client.model.events import AttemptFailed
+from ai_client.model.record import Record
 from ai_client.telemetry.deferred import Deferred
 from ai_client.testing import CaptureSink
 from tests.calls import make_record
@@ -67,3 +68,23 @@ def test_a_failed_attempt_is_told_at_once_and_closing_tells_the_rest() -> None:
     deferred.close()
     assert len(sink.records) == 1
     assert sink.closed
+
+
+def test_a_sink_that_is_quicker_with_many_is_told_of_many() -> None:
+    class Batches(CaptureSink):
+        def __init__(self) -> None:
+            super().__init__()
+            self.batches: list[int] = []
+
+        def finished_all(self, records: Sequence[Record], /) -> None:
+            self.batches.append(len(records))
+
+    loop, batches, single = Loop(), Batches(), CaptureSink()
+    deferred = Deferred([batches, single], loop)
+    for _ in range(3):
+        deferred.finished(make_record())
+    deferred.flush()
+    deferred.flush()  # of nothing, nobody is told
+    assert batches.batches == [3]
+    assert batches.records == []
+    assert len(single.records) == 3

@@ -242,3 +242,14 @@ def test_a_closed_standard_error_is_nobody_to_complain_to(clock: HandClock, loop
         os.close(kept)
     assert writer.errors == 1
     writer.close()
+
+
+def test_lines_handed_over_together_are_counted_each(
+    tmp_path: Path, plain: LogFile, clock: HandClock, loop: HandLoop
+) -> None:
+    writer = LineWriter(plain, clock, loop)
+    writer.write(b"one\ntwo\n", 2)
+    writer.close()
+    writer.write(b"three\nfour\nfive\n", 3)
+    assert (tmp_path / "calls.log").read_bytes() == b"one\ntwo\n"
+    assert writer.dropped == 3
