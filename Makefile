@@ -8,6 +8,10 @@ JOBS ?= 2
 VENV := .venv
 SDK_VENV := .venv-sdk
 LOCK_VENV := .venv-lock
+ANSIBLE_VENV := .venv-ansible
+# The lab's folder is the lab: another folder, another lab beside it.
+export LAB ?= .lab
+N ?= 4
 BIN := $(VENV)/bin
 UV_VERSION := 0.13.9
 
@@ -22,7 +26,7 @@ PIP := -m pip --disable-pip-version-check --quiet
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup run test lint format docs bench lock clean distclean
+.PHONY: help setup run test lint format docs bench lab lab-down ansible lock clean distclean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -52,6 +56,14 @@ docs: setup ## generate what docs/reference takes from the code
 bench: setup ## measure the daemon and its peers side by side
 	@$(BIN)/python -m bench
 
+lab: ## boot N real nodes on this machine (root); JUMP=1 puts a jump host in front, LAB=folder makes another one
+	@$(PYTHON) -m lab up --nodes $(N) $(if $(JUMP),--jump)
+
+lab-down: ## stop the nodes and remove them
+	@$(PYTHON) -m lab down
+
+ansible: $(ANSIBLE_VENV)/.ready ## install ansible-core and ansible-lint into .venv-ansible, from their lock
+
 lock: $(LOCK_VENV)/.ready ## resolve the locked environments anew
 	@UV_CUSTOM_COMPILE_COMMAND="make lock" $(LOCK_VENV)/bin/uv pip compile --quiet --universal --upgrade --generate-hashes \
 	  --no-emit-index-url --no-emit-find-links --python-version 3.11 \
@@ -59,14 +71,16 @@ lock: $(LOCK_VENV)/.ready ## resolve the locked environments anew
 	@UV_CUSTOM_COMPILE_COMMAND="make lock" $(LOCK_VENV)/bin/uv pip compile --quiet --universal --upgrade --generate-hashes \
 	  --no-emit-index-url --no-emit-find-links --python-version 3.11 \
 	  -o requirements/sdk-1.12.0.txt pyproject.toml requirements/sdk-1.12.0.in
-	@echo "Locked: requirements/dev.txt, requirements/sdk-1.12.0.txt"
+	@UV_CUSTOM_COMPILE_COMMAND="make lock" $(LOCK_VENV)/bin/uv pip compile --quiet --universal --upgrade --generate-hashes \
+	  --no-emit-index-url --no-emit-find-links --python-version 3.11 -o requirements/ansible.txt requirements/ansible.in
+	@echo "Locked: requirements/dev.txt, requirements/sdk-1.12.0.txt, requirements/ansible.txt"
 
 clean: ## remove what tools and tests left behind
 	@rm -rf build dist htmlcov .coverage .coverage.* .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
 	@find src tests bench -name __pycache__ -type d -prune -exec rm -rf {} +
 
 distclean: clean ## the same, and the environments
-	@rm -rf $(VENV) $(SDK_VENV) $(LOCK_VENV)
+	@rm -rf $(VENV) $(SDK_VENV) $(LOCK_VENV) $(ANSIBLE_VENV)
 
 # ------------------------------------------------------------------------------------------------------- environments
 
@@ -99,6 +113,12 @@ $(SDK_VENV)/.ready: requirements/sdk-1.12.0.txt
 	@echo "Installing openai 1.12.0, for the compatibility tests, into $(SDK_VENV) ..."
 	@$(SDK_VENV)/bin/python $(PIP) install --no-compile --no-deps --require-hashes -r requirements/sdk-1.12.0.txt
 	@echo "$(CURDIR)/src" > "$$($(SDK_VENV)/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/ai_client.pth"
+	@touch $@
+
+$(ANSIBLE_VENV)/.ready: requirements/ansible.txt
+	$(call venv,$(ANSIBLE_VENV))
+	@echo "Installing ansible-core and ansible-lint into $(ANSIBLE_VENV) ..."
+	@$(ANSIBLE_VENV)/bin/python $(PIP) install --no-deps --require-hashes -r requirements/ansible.txt
 	@touch $@
 
 $(LOCK_VENV)/.ready: Makefile
