@@ -26,6 +26,8 @@ _MAX_ERROR_BODY = 1024 * 1024
 _MAX_WHOLE_BODY = 256 * 1024 * 1024
 _HIDDEN = HOP_BY_HOP | {b"set-cookie", b"server", b"strict-transport-security", b"alt-svc"}
 """Of the provider's headers, those that say something of its own connection or host, not of the answer."""
+_SPECIAL = _HIDDEN | {b"x-request-id", b"content-encoding"}
+"""Those that do not simply pass: of most headers, one look tells that they do."""
 
 
 class Patience(msgspec.Struct, frozen=True):
@@ -168,10 +170,10 @@ def _visible(headers: Headers) -> tuple[Headers, bytes]:
     packing = b""
     for pair in headers:
         name = pair[0]
-        if name == b"x-request-id":  # the caller gets one of ours under that name
+        if name not in _SPECIAL:
+            visible.append(pair)
+        elif name == b"x-request-id":  # the caller gets one of ours under that name
             visible.append((b"x-upstream-request-id", pair[1]))
         elif name == b"content-encoding":
             packing = pair[1]
-        elif name not in _HIDDEN:
-            visible.append(pair)
     return visible, packing
