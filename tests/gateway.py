@@ -133,6 +133,8 @@ async def child(
             process.terminate()
         rest = await process.stderr.read()
         code = await process.wait()
+        assert KEY.encode() not in rest, "the key is on stderr"
+        assert HELLO[0]["content"].encode() not in rest, "a prompt is on stderr"
     assert code == 0, rest
 
 

@@ -23,6 +23,9 @@ USUAL_BYTES = 2048
 QUOTING_STATUSES = frozenset({400, 413, 422})
 """Refusals of what was asked: a provider's words about it may quote the prompt, so they are left out."""
 
+_QUOTED = re.compile(r"( answered \d{3}| broke its stream off with an error): .*", re.DOTALL)
+"""A provider's own words behind ours: they may quote the prompt. The caller is told them, the log keeps the code."""
+
 _KEYLIKE = re.compile(r"\b(?:(?:hs|sk|pk|gsk|xai)[-_][\w*-]{4,}|AIza[\w-]+|Bearer\s+\S+)", re.IGNORECASE)
 
 
@@ -172,11 +175,16 @@ class CallLog:
                     attempt=event.number,
                     status=event.status,
                     error=event.code,
-                    message="" if event.status in QUOTING_STATUSES else _KEYLIKE.sub("***", event.message[:LONGEST]),
+                    message="" if event.status in QUOTING_STATUSES else _own_words(event.message),
                     retry_in_ms=event.waits_ns // 1000 / 1000 if event.waits_ns >= 0 else None,
                 )
             )
         )
+
+
+def _own_words(message: str) -> str:
+    """What we say of a failure, without anything that others said."""
+    return _KEYLIKE.sub("***", _QUOTED.sub(r"\1", message)[:LONGEST])
 
 
 def _ignore(_: Record | AttemptFailed, /) -> None:
