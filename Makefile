@@ -26,10 +26,10 @@ PIP := -m pip --disable-pip-version-check --quiet
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup run test lint format docs bench lab lab-down ansible lock clean distclean
+.PHONY: help setup run test lint format docs bench lab lab-down ansible release release-check lock clean distclean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: $(VENV)/.ready ## install everything into .venv (PYTHON=python3.12 chooses the interpreter)
 
@@ -63,6 +63,12 @@ lab-down: ## stop the nodes and remove them
 	@$(PYTHON) -m lab down
 
 ansible: $(ANSIBLE_VENV)/.ready ## install ansible-core and ansible-lint into .venv-ansible, from their lock
+
+release: setup ## sdist, wheel, SBOM and SHA256SUMS of the last commit into dist/, the same bytes each time
+	@$(BIN)/python -m release make dist
+
+release-check: setup ## look over what lies in dist/, without a network
+	@$(BIN)/python -m release check dist
 
 lock: $(LOCK_VENV)/.ready ## resolve the locked environments anew
 	@UV_CUSTOM_COMPILE_COMMAND="make lock" $(LOCK_VENV)/bin/uv pip compile --quiet --universal --upgrade --generate-hashes \
