@@ -79,7 +79,12 @@ lock: $(LOCK_VENV)/.ready ## resolve the locked environments anew
 	  -o requirements/sdk-1.12.0.txt pyproject.toml requirements/sdk-1.12.0.in
 	@UV_CUSTOM_COMPILE_COMMAND="make lock" $(LOCK_VENV)/bin/uv pip compile --quiet --universal --upgrade --generate-hashes \
 	  --no-emit-index-url --no-emit-find-links --python-version 3.11 -o requirements/ansible.txt requirements/ansible.in
-	@echo "Locked: requirements/dev.txt, requirements/sdk-1.12.0.txt, requirements/ansible.txt"
+	@for python in 3.11 3.12 3.13; do \
+	  UV_CUSTOM_COMPILE_COMMAND="make lock" $(LOCK_VENV)/bin/uv pip compile --quiet --upgrade --generate-hashes --no-annotate \
+	    --no-emit-index-url --no-emit-find-links --python-version $$python --python-platform x86_64-manylinux_2_28 \
+	    --extra fleet -c requirements/dev.txt -o src/ai_client/bundle/locks/py$$python.txt pyproject.toml || exit 1; \
+	done
+	@echo "Locked: requirements/dev.txt, requirements/sdk-1.12.0.txt, requirements/ansible.txt, src/ai_client/bundle/locks"
 
 clean: ## remove what tools and tests left behind
 	@rm -rf build dist htmlcov .coverage .coverage.* .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis

@@ -14,7 +14,8 @@ from typing import Final, Self
 
 from ai_client.errors import AIClientError
 
-_PROGRAM: Final = "from ai_client.cli.main import main; main()"
+# The path is handed on: a release runs with -I, and the child would not find it.
+_PROGRAM: Final = f"import sys; sys.path = {sys.path!r}; from ai_client.cli.main import main; main()"
 _GRACE_S: Final = 10.0
 _LAST_LINES: Final = 20
 

@@ -30,6 +30,7 @@ COMMANDS: Final[Mapping[str, Entry]] = MappingProxyType(
         "bench": Entry("ai_client.cli.bench:bench", "Send requests at a given rate and report latency and cost."),
         "costs": Entry("ai_client.cli.costs:costs", "Show what was spent, on what, and by whom."),
         "health": Entry("ai_client.cli.health:health", "Check configuration, key, provider and daemon."),
+        "bundle": Entry("ai_client.cli.bundle:bundle", "Build releases that servers run without installing anything."),
         "demo": Entry("ai_client.cli.demo:demo", "Send real questions through a daemon and show what came of it."),
         "token": Entry("ai_client.cli.token:token", "Make a token for an app, and the hash the configuration keeps."),
         "config": Entry("ai_client.cli.config:config", "Check, show and explain the configuration."),

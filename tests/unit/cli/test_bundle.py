@@ -1,0 +1,59 @@
+"""`ai-client bundle` and `ai-client bundle verify`."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from ai_client.bundle import fetch
+from ai_client.cli.group import cli
+from tests.wheels import folder_of, wheel
+
+OURS = f"{sys.version_info.major}.{sys.version_info.minor}"
+FOREIGN = next(python for python in fetch.PYTHONS if python != OURS)
+
+
+@pytest.fixture
+def wheels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    made = folder_of(tmp_path / "wheels", some=wheel("some", "1.0", {"some.py": "a = 1\n"}))
+    monkeypatch.setattr(fetch, "lock", lambda _python: made / "lock.txt")
+    monkeypatch.setenv("PATH", str(tmp_path))  # no other Python than the one that is named
+    return made
+
+
+def bundle(*words: str) -> Result:
+    return CliRunner().invoke(cli, ["bundle", *words])
+
+
+def test_a_bundle_is_built_and_verified(wheels: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    built = bundle(
+        "--out", f"{out}", "--wheels", f"{wheels}", "--python", OURS, "--interpreter", sys.executable, "--json"
+    )
+    assert built.exit_code == 0, built.output
+    told = json.loads(built.stdout)
+    assert told == json.loads((out / "bundle.json").read_bytes())
+    assert (out / told["releases"][0]["file"]).stat().st_size == told["releases"][0]["bytes"]
+    assert bundle("verify", f"{out}").stdout == f"{out}: sound\n"
+    (out / "bundle.json").write_bytes((out / "bundle.json").read_bytes() + b"\n")
+    checked = bundle("verify", f"{out}", "--json")
+    assert checked.exit_code == 1
+    assert json.loads(checked.stdout) == {"sound": False, "problems": ["changed: bundle.json"]}
+
+
+def test_without_an_interpreter_it_says_what_is_missing(
+    wheels: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ai_client.bundle.assemble.find_interpreter", lambda _python, _given: None)
+    built = bundle("--out", f"{tmp_path / 'out'}", "--wheels", f"{wheels}", "--python", FOREIGN, "--arch", "aarch64")
+    assert built.exit_code == 0, built.output
+    assert f"no Python {FOREIGN} here" in built.stderr
+    assert f"-py{FOREIGN}-aarch64.tar.gz  " in built.stdout
+
+
+def test_where_to_must_be_said() -> None:
+    assert "Missing option '--out'" in bundle().stderr
