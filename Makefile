@@ -9,6 +9,10 @@ VENV := .venv
 SDK_VENV := .venv-sdk
 LOCK_VENV := .venv-lock
 ANSIBLE_VENV := .venv-ansible
+FUZZ_VENV := .venv-fuzz
+# An hour for all of them together; `make fuzz FUZZ_SECONDS=60` for a look.
+FUZZ_SECONDS := 3600
+FUZZED := requests responses events fields configuration
 # The lab's folder is the lab: another folder, another lab beside it.
 export LAB ?= .lab
 N ?= 4
@@ -26,7 +30,7 @@ PIP := -m pip --disable-pip-version-check --quiet
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup run test lint format docs bench lab lab-down ansible release release-check lock clean distclean
+.PHONY: help setup run test lint format docs bench lab lab-down ansible fuzz release release-check lock clean distclean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -64,6 +68,12 @@ lab-down: ## stop the nodes and remove them
 
 ansible: $(ANSIBLE_VENV)/.ready ## install ansible-core and ansible-lint into .venv-ansible, from their lock
 
+fuzz: $(FUZZ_VENV)/.ready ## look for bytes that break a parser, FUZZ_SECONDS (3600) for all; finds go to tests/fuzz/corpus
+	@for target in $(FUZZED); do \
+	  echo "fuzzing $$target for $$(( $(FUZZ_SECONDS) / $(words $(FUZZED)) )) s"; \
+	  PYTHONPATH=. $(FUZZ_VENV)/bin/python -m fuzz $$target $$(( $(FUZZ_SECONDS) / $(words $(FUZZED)) )) || exit 1; \
+	done
+
 release: setup ## sdist, wheel, SBOM and SHA256SUMS of the last commit into dist/, the same bytes each time
 	@$(BIN)/python -m release make dist
 
@@ -84,14 +94,17 @@ lock: $(LOCK_VENV)/.ready ## resolve the locked environments anew
 	    --no-emit-index-url --no-emit-find-links --python-version $$python --python-platform x86_64-manylinux_2_28 \
 	    --extra fleet -c requirements/dev.txt -o src/ai_client/bundle/locks/py$$python.txt pyproject.toml || exit 1; \
 	done
-	@echo "Locked: requirements/dev.txt, requirements/sdk-1.12.0.txt, requirements/ansible.txt, src/ai_client/bundle/locks"
+	@UV_CUSTOM_COMPILE_COMMAND="make lock" $(LOCK_VENV)/bin/uv pip compile --quiet --universal --upgrade --generate-hashes \
+	  --no-emit-index-url --no-emit-find-links --python-version 3.11 \
+	  -o requirements/fuzz.txt pyproject.toml requirements/fuzz.in
+	@echo "Locked: requirements/*.txt, src/ai_client/bundle/locks"
 
 clean: ## remove what tools and tests left behind
 	@rm -rf build dist htmlcov .coverage .coverage.* .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
 	@find src tests bench -name __pycache__ -type d -prune -exec rm -rf {} +
 
 distclean: clean ## the same, and the environments
-	@rm -rf $(VENV) $(SDK_VENV) $(LOCK_VENV) $(ANSIBLE_VENV)
+	@rm -rf $(VENV) $(SDK_VENV) $(LOCK_VENV) $(ANSIBLE_VENV) $(FUZZ_VENV) .fuzz
 
 # ------------------------------------------------------------------------------------------------------- environments
 
@@ -130,6 +143,13 @@ $(ANSIBLE_VENV)/.ready: requirements/ansible.txt
 	$(call venv,$(ANSIBLE_VENV))
 	@echo "Installing ansible-core and ansible-lint into $(ANSIBLE_VENV) ..."
 	@$(ANSIBLE_VENV)/bin/python $(PIP) install --no-deps --require-hashes -r requirements/ansible.txt
+	@touch $@
+
+$(FUZZ_VENV)/.ready: requirements/fuzz.txt
+	$(call venv,$(FUZZ_VENV))
+	@echo "Installing the fuzzer into $(FUZZ_VENV) ..."
+	@$(FUZZ_VENV)/bin/python $(PIP) install --no-compile --no-deps --require-hashes -r requirements/fuzz.txt
+	@echo "$(CURDIR)/src" > "$$($(FUZZ_VENV)/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/ai_client.pth"
 	@touch $@
 
 $(LOCK_VENV)/.ready: Makefile
