@@ -29,6 +29,7 @@ from ai_client.cost.ledger import Ledger
 from ai_client.cost.prices import NANO_PER_USD, Price, PriceTable, nano_dollars
 from ai_client.errors import ConfigurationError
 from ai_client.limits.backends.keeper import Keeper
+from ai_client.limits.member import Mode
 from ai_client.model.call import Target
 from ai_client.pipeline import Parts, build_pipeline
 from ai_client.pipeline.bookkeeping import LedgerSink
@@ -114,7 +115,13 @@ class Shared:
             self.journal.error("ledger_failed", message=str(error))
         if self.cache is not None:
             await self.cache.close()
+        await self.quota.close()
         self.journal.close()
+
+    def fleet_mode(self, mode: Mode, why: str) -> None:
+        """How the fleet's limits are kept has changed."""
+        tell = self.journal.info if mode is Mode.SHARED else self.journal.warning
+        tell("fleet_limits", mode=mode.value, why=why, members=self.quota.fleet.members if self.quota.fleet else 0)
 
 
 def open_library(config: Config) -> Shared:
@@ -123,6 +130,8 @@ def open_library(config: Config) -> Shared:
     journal = Journal(LineWriter(Stderr(), clock, None), clock, level=Level.WARNING, style=Style.TEXT)
     shared = Shared(clock, random.Random(), Ledger(_ledger_backend(config)), journal)
     shared.sinks.append(shared.stats)
+    # several programs may run on one node: each is a member of its own
+    shared.quota.share(config, f"{config.fleet.node_name}:{shared.rng.getrandbits(48):012x}", shared.fleet_mode)
     if config.caching.enabled and config.caching.memory_mb:
         shared.cache = MemoryCache(clock, config.caching.memory_mb << 20)
     return shared
@@ -138,6 +147,7 @@ def open_daemon(config: Config) -> Shared:
     journal = Journal(writers["daemon"], clock, level=level, style=style)
     shared = Shared(clock, random.Random(), Ledger(_ledger_backend(config)), journal)
     shared.cache = _cache(config, clock, journal)
+    shared.quota.share(config, config.fleet.node_name, shared.fleet_mode)
     if config.monitoring.enable_metrics:
         shared.metrics = MetricsSink(__version__)
         shared.metrics.watch(catalogue.LINES_DROPPED, lambda: {(n,): w.dropped for n, w in writers.items()})
@@ -179,6 +189,7 @@ def build(config: Config, shared: Shared) -> Service:
     )
     _warn(config, table, shared.journal)
     service = Service(config, shared.clock, build_pipeline(parts), table, providers, shared.make_id)
+    service.limits = shared.quota.state
     _watch(service, shared, config)
     return service
 
@@ -204,8 +215,6 @@ def _warn(config: Config, table: ModelTable, journal: Journal) -> None:
     """Say what is configured and does not, or cannot, take effect."""
     for unserved in table.unserved:
         journal.warning("model_not_served", message=unserved)
-    if config.fleet.backend != "memory":
-        journal.warning("not_in_this_version", message="[fleet] backend: each node keeps its limits for itself")
     budgets = [config.costs.budget_usd_per_day, *(app.budget_usd_per_day for app in config.apps.values())]
     if config.costs.ledger is None and any(budget is not None for budget in budgets):
         journal.warning("budget_forgets", message="[costs] ledger = none: a restart begins every budget anew")
@@ -309,6 +318,12 @@ def _watch(service: Service, shared: Shared, config: Config) -> None:
     metrics.watch(catalogue.BUDGET, lambda: _of_budgets(shared.budgets, lambda account: account.limit / NANO_PER_USD))
     metrics.watch(catalogue.BUDGET_SPENT, lambda: _of_budgets(shared.budgets, lambda each: each.spent / NANO_PER_USD))
     metrics.watch(catalogue.BUDGET_REFUSED, lambda: _of_budgets(shared.budgets, lambda account: account.refused))
+    fleet = shared.quota.fleet
+    if fleet is not None:
+        metrics.watch(catalogue.FLEET_MODE, lambda: {(each.value,): float(each is fleet.mode) for each in Mode})
+        metrics.watch(catalogue.FLEET_MEMBERS, lambda: float(fleet.members))
+        metrics.watch(catalogue.FLEET_TRIPS, lambda: float(fleet.trips))
+        metrics.watch(catalogue.FLEET_FAILURES, lambda: float(fleet.failures))
     metrics.watch(catalogue.POOL, lambda: _connections(service))
     cache = shared.cache
     if cache is not None:

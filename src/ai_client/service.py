@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any
 
 import msgspec
 
@@ -43,7 +44,10 @@ class Ask(msgspec.Struct, frozen=True, gc=False):
 
 
 class Service:
-    """One configuration, at work. A reload makes another; calls under way keep the one they began with."""
+    """One configuration, at work. A reload makes another; calls under way keep the one they began with.
+
+    `limits` tells how every limit stands, as JSON can write it.
+    """
 
     def __init__(
         self,
@@ -57,6 +61,7 @@ class Service:
         self.config = config
         self.table = table
         self.providers = providers
+        self.limits: Callable[[], Mapping[str, Any]] = dict
         self._clock = clock
         self._pipeline = pipeline
         self._make_id = make_id

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import sqlite3
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -111,20 +110,6 @@ def test_a_ledger_that_fails_later_is_logged_and_loses_nothing(run: Run, tmp_pat
                 service.close()
         events = [json.loads(line)["event"] for line in (tmp_path / "logs" / "daemon.log").read_text().splitlines()]
         assert events.count("ledger_failed") == 2  # the flush, and the end
-
-    run(scene())
-
-
-def test_a_budget_whose_ledger_cannot_be_read_is_refused(run: Run, tmp_path: Path) -> None:
-    async def scene() -> None:
-        path = tmp_path / "ledger.db"
-        async with opened(tmp_path, {"costs": {"ledger": path}}) as shared:
-            with sqlite3.connect(path) as db:
-                db.execute("DROP TABLE spending")
-            db.close()
-            bounded = configured(tmp_path, {"costs": {"ledger": path, "budget_usd_per_day": "1"}})
-            with pytest.raises(ConfigurationError, match="what is spent of the budgets cannot be read"):
-                build(bounded, shared)
 
     run(scene())
 

@@ -11,7 +11,8 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 from ai_client.config.layers import HOLYSHEEP, Findings, Origin
-from ai_client.config.schema import Api, App, Limit, Provider
+from ai_client.config.quotas import Limit
+from ai_client.config.schema import Api, App, Provider
 from ai_client.config.secrets import (
     CREDENTIAL,
     TLS_CREDENTIALS,

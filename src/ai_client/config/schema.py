@@ -17,7 +17,7 @@ from types import MappingProxyType
 from typing import Final
 
 from ai_client.config.keys import inherited, key, required
-from ai_client.config.rates import Rates, rates
+from ai_client.config.quotas import QUOTA, Limits
 from ai_client.config.secrets import Secret
 from ai_client.config.values import (
     addresses,
@@ -31,14 +31,12 @@ from ai_client.config.values import (
     models,
     money,
     name,
-    names,
     number,
     optional,
     optional_name,
     path,
     pattern,
     proxy_url,
-    redis_url,
     secret,
     served_models,
     token_hash,
@@ -46,7 +44,6 @@ from ai_client.config.values import (
 
 _SECONDS: Final = number(0.001, 86_400)
 _PAUSE: Final = number(0, 86_400)
-_QUOTA: Final = integer(0, 10**12)
 _PRIORITY: Final = integer(1, 10)
 _HOST: Final = pattern("host", "a host name or an IP address", r"[A-Za-z0-9:][A-Za-z0-9.:_-]{0,252}")
 _NAME: Final = name()
@@ -171,47 +168,6 @@ class Monitoring:
         "Let `metrics_host` be within other machines' reach: in plain HTTP, and nobody is asked for a token.",
     )
     export_prometheus: bool = key(boolean(), True, "Whether that port is opened; the daemon has `/metrics` anyway.")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Limits:
-    """What a provider allows a key, and how long calls wait for it."""
-
-    requests_per_minute: int = key(
-        _QUOTA,
-        500,
-        "Requests a minute, for each provider; 0 for no limit.",
-        also=(("performance", "rate_limit"), ("monitoring", "rate_limit")),
-    )
-    tokens_per_minute: int = key(_QUOTA, 100_000, "Tokens a minute, in and out, for each provider; 0 for no limit.")
-    burst_seconds: float = key(
-        number(0.001, 60),
-        1.0,
-        "How much of a minute's quota may be spent at once: as much as accrues in this time.",
-        unit="seconds",
-    )
-    max_queue: int = key(integer(0, 10**7), 10_000, "Calls that may wait at once; the rest are refused.")
-    max_wait: float = key(_PAUSE, 60.0, "How long a call may wait for quota before it is refused.", unit="seconds")
-    ageing_seconds: float = key(
-        _PAUSE,
-        6.0,
-        "How much longer waiting makes up for one level of priority; 0: those who wait go in order of arrival.",
-        unit="seconds",
-    )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Fleet:
-    """Sharing limits with other nodes."""
-
-    backend: str = key(
-        choice("memory", "redis"),
-        "memory",
-        "memory: this node alone; redis: all that share a server (not in this version: it warns).",
-    )
-    redis_url: str = key(redis_url(), "", "The Redis or Valkey server that nodes share.", secret=True)
-    namespace: str = key(_NAME, "ai-client", "The beginning of every name on that server.")
-    node_name: str = key(optional_name(), "", "This node's name among the others; nothing: the host's name.")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -349,42 +305,11 @@ class App:
         optional(integer(0, 2**32 - 2)), None, "The user that the program runs as, on the Unix socket."
     )
     models: tuple[str, ...] = key(models(), (), "The models that it may use; nothing: all.")
-    requests_per_minute: int = key(_QUOTA, 0, "Requests a minute; 0 for no limit of its own.")
-    tokens_per_minute: int = key(_QUOTA, 0, "Tokens a minute, in and out; 0 for no limit of its own.")
+    requests_per_minute: int = key(QUOTA, 0, "Requests a minute; 0 for no limit of its own.")
+    tokens_per_minute: int = key(QUOTA, 0, "Tokens a minute, in and out; 0 for no limit of its own.")
     budget_usd_per_day: Decimal | None = key(
         optional(money()), None, "What it may spend in a calendar day of this node; nothing: no bound.", unit="USD"
     )
     priority: int = key(_PRIORITY, 5, "Priority of its calls, from 1 (last) to 10 (first).")
     weight: int = key(integer(1, 1000), 1, "Its share, beside the other apps' weights, of quota that is short.")
     tag: str = key(optional_name(), "", "The label under which its cost is booked; nothing: its name.")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Limit:
-    """A further limit, within those of the providers and apps: for a model, an app, a tag, a user or a provider.
-
-    Every value that it names has its own.
-    """
-
-    name: str
-    scope: str = key(
-        choice("user", "tag", "app", "model", "provider"),
-        "app",
-        "What is limited; user: the `user` of a request's body; tag: its cost-allocation label.",
-    )
-    values: tuple[str, ...] = key(
-        names(), ("*",), "The names that it is for, each with quota of its own; `*`: every name that comes along."
-    )
-    requests: Rates = key(rates(), (), "Requests in a window of time.")
-    tokens: Rates = key(rates(), (), "Tokens, in and out.")
-    input_tokens: Rates = key(rates(), (), "Tokens of prompts.")
-    output_tokens: Rates = key(rates(), (), "Tokens of answers.")
-    dollars: Rates = key(rates(money=True), (), "What calls cost, in USD.")
-    max_concurrent: int = key(integer(0, 10**6), 0, "Requests under way at once on this node; 0 for no limit.")
-    burst_seconds: float | None = key(
-        optional(number(0.001, 86_400)),
-        None,
-        "How much may be spent at once: as much as accrues in this time. Nothing: as [limits] burst_seconds for seconds"
-        " and minutes, a tenth of the window for hours and days.",
-        unit="seconds",
-    )

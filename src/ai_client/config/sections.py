@@ -8,7 +8,7 @@ from difflib import get_close_matches
 from types import MappingProxyType
 from typing import Final
 
-from ai_client.config import schema
+from ai_client.config import quotas, schema
 from ai_client.config.keys import Key, declarations
 from ai_client.config.values import ModelCost, cost, is_name
 
@@ -52,15 +52,15 @@ SECTIONS: Final[Mapping[str, Section]] = MappingProxyType(
             _section("logging", schema.Logging),
             _section("security", schema.Security),
             _section("monitoring", schema.Monitoring),
-            _section("limits", schema.Limits),
-            _section("fleet", schema.Fleet),
+            _section("limits", quotas.Limits),
+            _section("fleet", quotas.Fleet),
             _section("routing", schema.Routing),
             _section("batch", schema.Batch),
             _section("daemon", schema.Daemon),
             _section("costs", schema.Costs),
             _section("provider", schema.Provider, named=True),
             _section("app", schema.App, named=True),
-            _section("limit", schema.Limit, named=True),
+            _section("limit", quotas.Limit, named=True),
         )
     }
 )

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
+from ai_client.config.quotas import Fleet, Limit, Limits
 from ai_client.config.schema import (
     Api,
     App,
@@ -13,9 +14,6 @@ from ai_client.config.schema import (
     Caching,
     Costs,
     Daemon,
-    Fleet,
-    Limit,
-    Limits,
     Logging,
     Models,
     Monitoring,

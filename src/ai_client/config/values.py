@@ -29,6 +29,9 @@ _ADDRESS: Final = re.compile(
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 _SHA256: Final = re.compile(r"([0-9A-Fa-f]{64})?")
 _MODEL: Final = re.compile(r"[^\s,=*]+")
+_REDIS: Final = re.compile(
+    r"unix:///\S+|rediss?(\+cluster)?://(\S*@)?[\w.:\[\]-]+(/\d*)?(\?\S*)?|rediss?\+sentinel://(\S*@)?[\w.:,\[\]-]+(/[\w.-]+)?"
+)
 _USERINFO: Final = re.compile(r"//\S*@")
 _PASSWORD: Final = re.compile(r"([?&]password=)[^&\s]*")
 _KEY_LIKE: Final = re.compile(r"\b(hs_|sk-|rk-)[\w-]{4,}")
@@ -300,16 +303,15 @@ def proxy_url() -> Kind[str]:
 
 
 def redis_url() -> Kind[str]:
-    """A Redis or Valkey server, as redis-py reads it; empty for none. Shown without password."""
+    """A Redis or Valkey server, a cluster, or one that Sentinels watch; empty for none. Shown without password."""
 
     def parse(text: str) -> str:
-        scheme, path = urlsplit(text).scheme, urlsplit(text).path
-        reachable = path.startswith("/") if scheme == "unix" else scheme in ("redis", "rediss") and _has_host(text)
-        if text and (not reachable or not text.isascii() or any(char.isspace() for char in text)):
+        if text and (_REDIS.fullmatch(text) is None or not text.isascii()):
             raise ValueError(text)
         return text
 
-    return Kind("URL", "redis://host:port/0, rediss://host:port/0 or unix:///path, or nothing", parse, mask_url)
+    allowed = "redis://HOST:PORT/0, unix:///PATH, redis+cluster://HOST:PORT or redis+sentinel://HOST:PORT,…/SERVICE"
+    return Kind("URL", f"{allowed} (rediss for TLS), or nothing", parse, mask_url)
 
 
 def token_hash() -> Kind[str]:

@@ -18,7 +18,7 @@ _ENDPOINTS: Mapping[str, Endpoint] = {
     f"/v1{endpoint}": endpoint
     for endpoint in (Endpoint.CHAT, Endpoint.COMPLETIONS, Endpoint.EMBEDDINGS, Endpoint.RESPONSES)
 }
-_READ_ONLY = frozenset({"/health/live", "/health/ready", "/metrics", "/v1/models"})
+_READ_ONLY = frozenset({"/health/live", "/health/ready", "/health/limits", "/metrics", "/v1/models"})
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"})
 
 Render = Callable[[bytes | None], tuple[bytes, str]]
@@ -72,6 +72,8 @@ class Handler:
             health.live(exchange)
         elif path == "/health/ready":
             health.ready(self.service, self.state, exchange)
+        elif path == "/health/limits":
+            health.limits(self.service, exchange)
         elif path == "/metrics":
             self.metrics(request, exchange)
         elif path.startswith("/v1/"):

@@ -26,7 +26,7 @@ from ai_client.transport.systemd import listen_fds, notify, watchdog_interval_ns
 from ai_client.transport.tls import Certificate
 
 _FLUSH_SECONDS = 1.0
-_NEEDS_RESTART = ("daemon", "logging", "monitoring", "caching", "costs")
+_NEEDS_RESTART = ("daemon", "logging", "monitoring", "caching", "costs", "fleet")
 """Sections that are read once, at the start: a reload says so when they changed."""
 
 

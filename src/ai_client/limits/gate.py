@@ -100,8 +100,15 @@ class Gate:
 
     @property
     def queued(self) -> tuple[Need, Need] | None:
-        """What the next in line needs, and all of them together; None when nobody waits."""
-        return (self._line.head.need, self._line.total) if self._waiting else None
+        """What the next in line needs, and all of them together; None when nobody waits for more than a place."""
+        if not self._waiting or (self._cap and self._running >= self._cap):
+            return None
+        return self._line.head.need, self._line.total
+
+    @property
+    def meters(self) -> list[Meter]:
+        """One for each of `settings.rates`, in their order."""
+        return [meter for _, meter in self._meters]
 
     def available(self) -> dict[str, int]:
         """What may be spent now, by the name of its rate."""

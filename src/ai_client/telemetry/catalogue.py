@@ -67,6 +67,10 @@ LIMITER = _gauge("limiter_level", "provider bucket", "Quota left now: requests, 
 BUDGET = _gauge("budget_usd", "app", "What may be spent today; without an app, by all together.")
 BUDGET_SPENT = _gauge("budget_spent_usd", "app", "What is spent of it.")
 BUDGET_REFUSED = _counter("budget_refused_total", "app", "Calls refused because they would have exceeded it.")
+FLEET_MODE = _gauge("fleet_mode", "mode", "How the fleet's limits are kept: 1 for joining, shared, alone or closed.")
+FLEET_MEMBERS = _gauge("fleet_members", "", "Members that share limits, as their store last said.")
+FLEET_TRIPS = _counter("fleet_round_trips_total", "", "Questions to the store that the fleet shares.")
+FLEET_FAILURES = _counter("fleet_failures_total", "", "Those of them that were not answered.")
 CACHE_ENTRIES = _gauge("cache_entries", "", "Answers held by the cache.")
 CACHE_BYTES = _gauge("cache_bytes", "", "Size of the answers held by the cache.")
 TLS_OFF = _gauge("tls_verification_off", "", "1 while certificates are not checked.")
@@ -95,6 +99,10 @@ WATCHED = (
     BUDGET,
     BUDGET_SPENT,
     BUDGET_REFUSED,
+    FLEET_MODE,
+    FLEET_MEMBERS,
+    FLEET_TRIPS,
+    FLEET_FAILURES,
     CACHE_ENTRIES,
     CACHE_BYTES,
     TLS_OFF,

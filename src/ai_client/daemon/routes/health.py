@@ -33,6 +33,12 @@ def ready(service: Service, state: State, exchange: Exchange) -> None:
             name: {"base_url": each.base_url, "key": each.api_key is not None, "verify_ssl": each.verify_ssl}
             for name, each in config.providers.items()
         },
+        "limits": {key: value for key, value in service.limits().items() if key in ("mode", "members", "share")},
         "reload_failed": state.reload_failed or None,
     }
     send_json(exchange, body, 503 if state.draining else 200)
+
+
+def limits(service: Service, exchange: Exchange) -> None:
+    """How every limit stands."""
+    send_json(exchange, service.limits())

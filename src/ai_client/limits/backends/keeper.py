@@ -2,33 +2,74 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Callable, Iterator, Mapping
+from typing import Any
 
 from ai_client.clock import Clock
 from ai_client.config.snapshot import Config
+from ai_client.errors import ConfigurationError
 from ai_client.limits import wanted
 from ai_client.limits.backends.memory import MemoryLimiter
 from ai_client.limits.base import Settings
 from ai_client.limits.estimate import Habits
+from ai_client.limits.fleet import Fleet
 from ai_client.limits.gate import Gate
+from ai_client.limits.member import Mode, Terms
 from ai_client.limits.pauses import Pauses
 from ai_client.limits.scopes import VALUE_OF, Scope
 
 Make = Callable[[str, Settings], Gate]
 """Makes a limiter by its id, such as `provider:holysheep`."""
+OnMode = Callable[[Mode, str], None]
+"""Hears of every change in how the fleet's limits are kept, and why."""
 
 
 class Keeper:
-    """All limiters. `make` is None where each is this process's own."""
+    """All limiters. `fleet` is None where each is this process's own."""
 
-    def __init__(self, clock: Clock, make: Make | None = None) -> None:
-        self._make: Make = make or (lambda name, settings: MemoryLimiter(_said(name), settings, clock))
+    def __init__(self, clock: Clock) -> None:
+        self._make: Make = lambda name, settings: MemoryLimiter(_said(name), settings, clock)
+        self._clock = clock
+        self.fleet: Fleet | None = None
         self.providers: dict[str, Gate] = {}
         self.apps: dict[str, Gate] = {}
         self.scopes: list[Scope] = []
         self.habits = Habits()
         self.pauses = Pauses(clock)
         self._scopes: dict[str, tuple[object, Scope]] = {}
+
+    def share(self, config: Config, member: str, on_mode: OnMode) -> None:
+        """Share the limits with the fleet, where [fleet] says so, under the name of `member`.
+
+        Raises `ConfigurationError` where the client for Redis is not installed. Connects when it is first used.
+        """
+        if config.fleet.backend == "memory":
+            return
+        try:
+            redis = importlib.import_module("ai_client.limits.backends.redis")
+        except ModuleNotFoundError as error:
+            raise ConfigurationError(
+                [f"[fleet] backend = redis: {error.name} is not installed: pip install 'ai-client[fleet]'"]
+            ) from error
+        wanted_ = config.fleet
+        terms = Terms(
+            member,
+            wanted_.weight,
+            int(wanted_.lease_seconds * 1e9),
+            int(wanted_.share_seconds * 1e9),
+            fail_closed=wanted_.fail_closed,
+        )
+        store = redis.RedisStore(redis.connect(wanted_.redis_url, wanted_.redis_ca), wanted_.namespace)
+        fleet = Fleet(store, terms, self._clock, on_mode=on_mode, on_pause=self.pauses.hear)
+        self.fleet = fleet
+        self._make = lambda name, settings: fleet.make(name, _said(name), settings, keep=name.startswith("provider:"))
+        self.pauses.on_set = fleet.pause
+
+    async def close(self) -> None:
+        """Return what the fleet lent."""
+        if self.fleet is not None:
+            await self.fleet.close()
 
     def set(self, config: Config) -> None:
         """Bring the limiters to what is configured."""
@@ -51,6 +92,37 @@ class Keeper:
 
     def _of_scope(self, name: str) -> Make:
         return lambda value, settings: self._make(f"limit:{name}:{value}", settings)
+
+    def state(self) -> dict[str, Any]:
+        """Every limit as it stands, as JSON can write it."""
+        now = self._clock.monotonic_ns()
+        fleet = self.fleet
+        found: dict[str, Any] = {
+            "mode": "local" if fleet is None else fleet.mode.value,
+            "members": 1 if fleet is None else fleet.members,
+            "share": 1.0 if fleet is None else fleet.share,
+            "paused": {target: round((end - now) / 1e9, 3) for target, end in self.pauses.until.items() if end > now},
+            "limits": {},
+        }
+        for name, gate in self:
+            levels = gate.available()
+            rates = {
+                rate.name: {
+                    "amount": rate.amount,
+                    "window_seconds": rate.period_ns / 1e9,
+                    "burst": rate.burst,
+                    "available": levels[rate.name],
+                }
+                for rate in gate.settings.rates
+            }
+            places = gate.settings.max_concurrent or None
+            found["limits"][name] = {
+                "rates": rates,
+                "running": gate.running,
+                "max_concurrent": places,
+                "waiting": gate.waiting,
+            }
+        return found
 
     def __iter__(self) -> Iterator[tuple[str, Gate]]:
         """Every limiter with its id."""
@@ -78,7 +150,7 @@ class Keeper:
 
 def _update(gates: dict[str, Gate], settings: Mapping[str, Settings], kind: str, make: Make) -> None:
     for name in gates.keys() - settings.keys():
-        del gates[name]
+        del gates[name]  # a fleet's lease of it ends by itself
     for name, each in settings.items():
         if name in gates:
             gates[name].reconfigure(each)

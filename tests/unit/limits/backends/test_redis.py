@@ -1,0 +1,142 @@
+"""What only the store on Redis does: ways to reach one, a script that it forgot, a server that is away."""
+
+from __future__ import annotations
+
+import asyncio
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from ai_client.limits.backends.redis import RedisStore, connect
+from ai_client.limits.lease import Ask, Part, StoreAwayError
+from tests.redis_server import RedisServer, free_port, need_redis
+from tests.running import Run
+
+ASK = Ask("provider:p", "a", (Part(600, 60_000, 10, 5),))
+
+
+@pytest.fixture(autouse=True)
+def _redis() -> None:
+    need_redis()
+
+
+async def works(url: str) -> None:
+    store = RedisStore(connect(url), "ns")
+    try:
+        (answer,) = await store.exchange([ASK])
+        assert answer.members == 1
+        (answer,) = await store.exchange([ASK])
+        assert answer.step == 2
+    finally:
+        await store.close()
+
+
+def test_a_socket_and_the_server_s_own_clock(run: Run, tmp_path: Path) -> None:
+    with RedisServer(tmp_path) as server:
+        run(works(server.url))
+
+
+def test_a_user_that_may_do_no_more_than_it_has_to(run: Run, tmp_path: Path) -> None:
+    rule = "on >secret ~{ns:* -@all +evalsha +script|load +@hash +@sortedset +del +pexpire +time +hello +client"
+
+    async def scene() -> None:
+        admin = connect(f"unix://{server.socket}")
+        await admin.execute_command("ACL", "SETUSER", "quota", *rule.split())
+        await admin.aclose()
+        await works(server.url.replace("redis://", "redis://quota:secret@"))
+
+    with RedisServer(tmp_path, port=free_port()) as server:
+        run(scene())
+
+
+def test_a_script_that_was_forgotten_is_told_again(run: Run, tmp_path: Path) -> None:
+    async def scene() -> None:
+        client = connect(server.url)
+        store = RedisStore(client, "ns")
+        await store.exchange([ASK])
+        await client.script_flush()
+        first, second = await store.exchange([ASK, ASK])
+        assert (first.step, second.step) == (2, 3)
+        await store.close()
+
+    with RedisServer(tmp_path) as server:
+        run(scene())
+
+
+def test_a_server_that_is_away_is_said_to_be(run: Run, tmp_path: Path) -> None:
+    async def scene() -> None:
+        store = RedisStore(connect(server.url), "ns")
+        with pytest.raises(StoreAwayError, match="ConnectionError"):
+            await store.exchange([ASK])
+        server.start()
+        await store.exchange([ASK])
+        server.kill()
+        with pytest.raises(StoreAwayError):
+            await store.exchange([ASK])
+        server.start()
+        (answer,) = await store.exchange([ASK])
+        assert answer.step == 1, "it has forgotten everything"
+        await store.close()
+
+    server = RedisServer(tmp_path)
+    try:
+        run(scene())
+    finally:
+        server.kill()
+
+
+def test_keys_that_hold_something_else_are_an_error_that_is_told(run: Run, tmp_path: Path) -> None:
+    async def scene() -> None:
+        client = connect(server.url)
+        await client.set("{ns:provider:p}:state", "mine")
+        store = RedisStore(client, "ns")
+        with pytest.raises(StoreAwayError, match="WRONGTYPE"):
+            await store.exchange([ASK])
+        await store.close()
+
+    with RedisServer(tmp_path) as server:
+        run(scene())
+
+
+def test_a_cluster(run: Run, tmp_path: Path) -> None:
+    port = free_port()
+    options = ("--cluster-enabled", "yes", "--cluster-config-file", str(tmp_path / "nodes.conf"))
+    with RedisServer(tmp_path, *options, "--cluster-port", str(free_port()), port=port) as server:
+        subprocess.run(
+            ["redis-cli", "-s", str(server.socket), "cluster", "addslotsrange", "0", "16383"],
+            check=True,
+            capture_output=True,
+        )
+
+        async def scene() -> None:
+            client = connect(server.url)
+            while (await client.execute_command("CLUSTER INFO"))["cluster_state"] != "ok":  # noqa: ASYNC110  it tells nobody
+                await asyncio.sleep(0)
+            await client.aclose()
+            await works(f"redis+cluster://127.0.0.1:{port}")
+
+        run(scene())
+
+
+def test_sentinels(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "sentinel").mkdir()
+    with RedisServer(tmp_path, port=free_port()) as server:
+        watch = tmp_path / "sentinel.conf"
+        port = free_port()
+        watch.write_text(f"port {port}\nsentinel monitor quota 127.0.0.1 {server.port} 1\n")
+        with RedisServer(tmp_path / "sentinel", port=port, config=watch):
+            run(works(f"redis+sentinel://127.0.0.1:{port}/quota"))
+
+
+def test_addresses_and_logins() -> None:
+    client = connect("rediss://user:pass@h:7000/2", "/etc/ca.pem")
+    options = client.connection_pool.connection_kwargs
+    assert (options["host"], options["port"], options["username"]) == ("h", 7000, "user")
+    watched = connect("rediss+sentinel://:pass@[::1]:26379,b:26380", "/etc/ca.pem").connection_pool
+    assert watched.service_name == "mymaster"
+    assert watched.connection_kwargs["password"] == "pass"
+    hosts = [each.connection_pool.connection_kwargs["host"] for each in watched.sentinel_manager.sentinels]
+    assert hosts == ["::1", "b"]
+    named = connect("redis+sentinel://u:p@a:26379/s").connection_pool
+    assert named.connection_kwargs["username"] == "u"
