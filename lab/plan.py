@@ -124,6 +124,8 @@ def _variables(lab: Plan) -> Iterator[tuple[str, str]]:
     yield "ansible_user", "root"
     yield "ansible_python_interpreter", "/usr/bin/python3"
     yield "ansible_ssh_common_args", f"'-F {lab.folder}/ssh_config'"
+    # Open connections are known by address alone, and every lab has the same: each keeps its own apart.
+    yield "ansible_control_path_dir", f"{lab.folder}/connections"
 
 
 def weather(delay_ms: float, loss_percent: float) -> list[str]:

@@ -76,6 +76,7 @@ def test_the_inventories_name_the_nodes_and_not_the_jump_host() -> None:
         "ansible_user=root",
         "ansible_python_interpreter=/usr/bin/python3",
         "ansible_ssh_common_args='-F /srv/lab/ssh_config'",
+        "ansible_control_path_dir=/srv/lab/connections",
     ]
     assert "      ansible_host: 198.18.1.2\n  vars:\n    ansible_user: root\n" in inventory_yaml(lab)
     assert "jump" not in inventory_yaml(lab)
