@@ -11,13 +11,17 @@ from pathlib import Path
 import httpx
 import pytest
 
+from ai_client.cli.probe import get_local
+from ai_client.cli.reach import find_daemon
 from ai_client.client import AsyncAIClient
+from ai_client.clock import SystemClock
 from ai_client.daemon.process import Daemon
 from ai_client.errors import ConfigurationError
 from ai_client.transport.exchange import Exchange, Request
 from ai_client.transport.server import Server
 from ai_client.transport.tls import Certificate, client_context
-from tests.gateway import ASK, HELLO, Sections, error_of, serving, simulated, write_config
+from tests.e2e.test_lifecycle import Supervisor, reload
+from tests.gateway import ASK, HELLO, Sections, child, error_of, serving, simulated, write_config
 from tests.running import Run
 from tests.wire import CERTIFICATES, dial, get
 
@@ -249,3 +253,32 @@ async def exposed_provider(name: str) -> AsyncIterator[tuple[str, list[str]]]:
         yield f"https://{host}:{port}", seen
     finally:
         server.close()
+
+
+def test_a_sighup_shows_the_renewed_certificate(run: Run, tmp_path: Path) -> None:
+    """The process itself, as a renewal on a node does it."""
+
+    async def scene() -> None:
+        with Supervisor(tmp_path / "notify") as supervisor:
+            async with simulated() as simulator:
+                config = write_config(tmp_path, simulator.url, certified(tmp_path))
+                environ = {"NOTIFY_SOCKET": str(supervisor.path)}
+                async with child(config, EVERYWHERE, environ=environ) as served:
+                    assert (await supervisor.heard()).startswith("READY=1")
+                    url = served.said.rpartition(" ")[2]
+                    assert await shown(url) == "localhost"
+                    certified(tmp_path, "renewed.pem")
+                    await reload(served.process.pid, supervisor)
+                    assert await shown(url) == "renewed"
+
+    run(scene())
+
+
+def test_this_nodes_commands_pass_over_what_speaks_tls(run: Run, tmp_path: Path) -> None:
+    async def scene() -> None:
+        async with exposed(tmp_path) as (_, url):
+            address = url.replace("localhost", "127.0.0.1")
+            assert (await get_local(address, "/health/live", SystemClock())).status == 200
+            assert await find_daemon([address], SystemClock()) is None
+
+    run(scene())
