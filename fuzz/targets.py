@@ -212,7 +212,8 @@ def _written(config: Config) -> str:
                     value = tuple(
                         f"{name}={values.renames[name]}" if name in values.renames else name for name in value
                     )
-                if not key.secret:
+                # a default that nobody serves is a doubt, the same value written down a mistake: so it is not written
+                if not key.secret and (key.inherits or value != key.default):
                     lines.append(f"{key.name} = {key.kind.show(value)}")
     return "\n".join(lines) + "\n"
 

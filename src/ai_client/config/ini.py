@@ -11,6 +11,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from ai_client.config.values import printed
+
 
 class Header(NamedTuple):
     """A `[section]` line. Runs of white space inside the name are one space."""
@@ -106,7 +108,7 @@ class _Reader:
         elif self._section is None:
             self._fault(number, "a key before any section: put a `[section]` line above it")
         elif (first := self._seen.setdefault((self._section, key), number)) != number:
-            self._fault(number, f"[{self._section}] {key} is given twice; first in line {first}")
+            self._fault(number, f"[{printed(self._section)}] {printed(key)} is given twice; first in line {first}")
         else:
             self.items.append(Item(self._section, key, value, number))
 

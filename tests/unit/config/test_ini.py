@@ -67,3 +67,11 @@ def test_prose_before_the_first_section_is_told_apart_from_faults() -> None:
 def test_bytes_that_are_not_utf8_are_reported_by_line_even_in_comments() -> None:
     document = read(decode(b"[api]\n# caf\xe9\ntimeout = \xff\n"))
     assert [(fault.line, fault.reason) for fault in document.faults] == [(2, "not UTF-8"), (3, "not UTF-8")]
+
+
+def test_a_key_that_is_given_twice_is_told_without_what_it_may_hide() -> None:
+    """Something like an API key on the wrong side of `=`, and characters that a terminal would obey."""
+    (secret,) = read("[a]\nsk-0123456789 =\nsk-0123456789 =\n").faults
+    assert "0123456789" not in secret.reason
+    (odd,) = read("[a]\nx\ty = 1\nx\ty = 2\n").faults
+    assert odd.reason == "[a] x\\x09y is given twice; first in line 2"
