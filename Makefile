@@ -30,7 +30,7 @@ PIP := -m pip --disable-pip-version-check --quiet
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup run test lint format docs bench lab lab-down ansible fuzz release release-check lock clean distclean
+.PHONY: help setup run test lint format docs bench lab lab-down ansible fleet-test fleet-demo fleet-bench fuzz release release-check lock clean distclean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -79,6 +79,16 @@ release: setup ## sdist, wheel, SBOM and SHA256SUMS of the last commit into dist
 
 release-check: setup ## look over what lies in dist/, without a network
 	@$(BIN)/python -m release check dist
+
+# FLEET takes more words of `python -m bench.fleet`, such as FLEET="--keep --only deploy,upgrade".
+fleet-test: setup $(ANSIBLE_VENV)/.ready ## the collection on 6 real nodes (root)
+	@$(BIN)/python -m bench.fleet test $(if $(NODES),--nodes $(NODES)) $(FLEET)
+
+fleet-demo: setup $(ANSIBLE_VENV)/.ready ## boot 5 nodes, deploy, upgrade under load, take bad releases back, clean up (root)
+	@$(BIN)/python -m bench.fleet demo $(if $(NODES),--nodes $(NODES)) $(FLEET)
+
+fleet-bench: setup $(ANSIBLE_VENV)/.ready ## every figure of the fleet, on NODES=50 nodes (root)
+	@$(BIN)/python -m bench.fleet bench $(if $(NODES),--nodes $(NODES)) $(FLEET)
 
 lock: $(LOCK_VENV)/.ready ## resolve the locked environments anew
 	@UV_CUSTOM_COMPILE_COMMAND="make lock" $(LOCK_VENV)/bin/uv pip compile --quiet --universal --upgrade --generate-hashes \
