@@ -157,7 +157,7 @@ def test_tls_11_is_refused(run: Run, tmp_path: Path) -> None:
         with pytest.warns(DeprecationWarning, match="TLSv1_1"):
             old.minimum_version = old.maximum_version = ssl.TLSVersion.TLSv1_1
         async with exposed(tmp_path) as (_, url), trusting(url, context=old) as client:
-            with pytest.raises(httpx.ConnectError, match=r"closed|protocol"):
+            with pytest.raises(httpx.ConnectError):  # a Python of another version says it in other words
                 await client.get("/health/live")
             old.maximum_version = ssl.TLSVersion.TLSv1_2
             assert (await client.get("/health/live")).status_code == 200
