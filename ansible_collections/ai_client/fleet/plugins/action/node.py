@@ -1,0 +1,155 @@
+# Apache License 2.0 (see LICENSE or https://www.apache.org/licenses/LICENSE-2.0)
+
+"""Renders what a node should be on the controller, and has the module of this name bring it there.
+
+A node that has everything is visited twice: a look at its Python and releases, and the module. One that lacks its release
+is sent it in between.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+from pathlib import Path
+from typing import Any
+
+import yaml
+from ansible.errors import AnsibleActionFail, AnsibleConnectionFailure
+from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
+from ansible.plugins.action import ActionBase
+
+from ansible_collections.ai_client.fleet.plugins.plugin_utils import bundle, desired
+
+_ROLE = Path(__file__).resolve().parents[2] / "roles" / "client" / "meta" / "argument_specs.yml"
+_PROBE = (
+    'set -- $({python} -c "import platform,sys;print(*sys.version_info[:2],platform.machine())") && echo "FOUND $1.$2 $3" && '
+    "ls -1d {root}/releases/*/.complete 2>/dev/null; true"
+)
+_TAKE = "umask 077 && mktemp -d /tmp/ai-client-fleet.XXXXXXXX"
+_FOUND = re.compile(r"FOUND (\S+) (\S+)")
+
+
+class ActionModule(ActionBase):
+    """The action."""
+
+    TRANSFERS_FILES = True
+    _requires_connection = True
+    _supports_check_mode = True
+    _supports_async = False
+
+    def run(self, tmp: Any = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
+        """Look, send what is lacking, and have it done."""
+        result = super().run(tmp, task_vars)
+        known = dict(task_vars or {})
+        known.setdefault("ansible_python_interpreter", "/usr/bin/python3")
+        state = self._task.args.get("state", "present")
+        unknown = sorted(set(self._task.args) - {"state"})
+        if unknown:
+            raise AnsibleActionFail(f"ai_client.fleet.node takes `state` only, not {', '.join(unknown)}")
+        try:
+            result.update(self._do(state, known))
+        except (bundle.BundleError, desired.VariableError) as error:
+            raise AnsibleActionFail(str(error)) from None
+        return result
+
+    def _do(self, state: str, known: dict[str, Any]) -> dict[str, Any]:
+        values = self._values(known)
+        python, arch, there = self._probe(known)
+        if state in ("absent", "previous"):
+            release = bundle.Release("", python, arch, "", "")
+        else:
+            folder = values["ai_bundle"] or str(Path.cwd() / "dist" / "bundle")
+            release = bundle.choose(folder, python, arch, values["ai_client_version"])
+        key = values["ai_api_key_next"] if state == "proven" else values["ai_api_key"]
+        if state in ("present", "proven") and not key:
+            raise AnsibleActionFail(
+                "there is no key: set ai_api_key (from a vault), ai_api_key_file, or HOLYSHEEP_API_KEY in the environment"
+                if state == "present"
+                else "there is no new key: set ai_api_key_next (from a vault), or AI_API_KEY_NEXT in the environment"
+            )
+        values["ai_api_key"] = key
+        spec, secrets = desired.document(
+            values,
+            release,
+            desired.parts(known.get("ansible_run_tags", ["all"]), known.get("ansible_skip_tags", [])),
+            self._certificates(values["ai_custom_ca"]),
+            str(known.get("_raw_params", "")),
+        )
+        arguments = {"state": state, "spec": spec, "secrets": secrets, "archive": ""}
+        lacks = bool(release.id) and release.id not in there and state == "present" and not self._task.check_mode
+        told = {} if lacks else self._module(arguments, known)
+        if lacks or told.get("lacks_release"):
+            arguments["archive"] = self._send(release.archive)
+            told = self._module(arguments, known)
+        return told
+
+    def _module(self, arguments: dict[str, Any], known: dict[str, Any]) -> dict[str, Any]:
+        told: dict[str, Any] = self._execute_module(
+            module_name="ai_client.fleet.node", module_args=arguments, task_vars=known
+        )
+        # What it was asked repeats whole files; nobody wants to read that beside the answer.
+        told.pop("invocation", None)
+        if not self._task.diff:
+            told.pop("diff", None)
+        return told
+
+    def _values(self, known: dict[str, Any]) -> dict[str, Any]:
+        """Every variable of the role: given, under another name, from the environment, or its default; typed."""
+        options = yaml.safe_load(_ROLE.read_text(encoding="utf-8"))["argument_specs"]["main"]["options"]
+        spec = {
+            name: {key: value for key, value in each.items() if key != "description"} for name, each in options.items()
+        }
+        given = {name: self._templar.template(known[name]) for name in spec if name in known}
+        for other, name in desired.OTHER_NAMES.items():
+            if other in known and given.get(name) in (None, spec[name].get("default")):
+                given[name] = self._templar.template(known[other])
+        self._find_keys(given)
+        checked = ArgumentSpecValidator(spec).validate(given)
+        if checked.error_messages:
+            raise AnsibleActionFail("; ".join(checked.error_messages))
+        return checked.validated_parameters
+
+    @staticmethod
+    def _find_keys(given: dict[str, Any]) -> None:
+        if not given.get("ai_api_key") and given.get("ai_api_key_file"):
+            path = Path(given["ai_api_key_file"]).expanduser()
+            try:
+                given["ai_api_key"] = path.read_text(encoding="ascii").strip()
+            except (OSError, UnicodeDecodeError) as error:
+                raise AnsibleActionFail(f"ai_api_key_file {path} cannot be read: {type(error).__name__}") from None
+        for name, variables in (
+            ("ai_api_key", ("HOLYSHEEP_API_KEY", "AI_API_KEY")),
+            ("ai_api_key_next", ("AI_API_KEY_NEXT",)),
+        ):
+            for variable in variables:
+                given[name] = given.get(name) or os.environ.get(variable, "")
+
+    def _certificates(self, value: Any) -> str:
+        """The text of the certificate authorities to trust, empty for the system's."""
+        if value in (False, "", None, "false", "False", "no"):
+            return ""
+        name = "custom-ca-bundle.crt" if value in (True, "true", "True", "yes") else str(value)
+        path = Path(self._find_needle("files", name))
+        return path.read_text(encoding="ascii")
+
+    def _probe(self, known: dict[str, Any]) -> tuple[str, str, set[str]]:
+        """The node's Python and architecture, and the releases that stand there whole."""
+        python = shlex.quote(self._templar.template(known["ansible_python_interpreter"]))
+        told = self._low_level_execute_command(_PROBE.format(python=python, root=desired.ROOT), sudoable=False)
+        found = _FOUND.search(told.get("stdout", ""))
+        if not found:
+            words = (told.get("stderr") or told.get("stdout") or "").strip()[-300:]
+            raise AnsibleActionFail(f"the node's Python ({python}) does not run: {words}")
+        complete = [line.split("/")[-2] for line in told["stdout"].splitlines() if line.endswith("/.complete")]
+        return found[1], found[2], set(complete)
+
+    def _send(self, archive: str) -> str:
+        """Put the archive on the node; the module removes it."""
+        told = self._low_level_execute_command(_TAKE, sudoable=False)
+        lines = [line for line in told.get("stdout", "").split() if line.startswith("/tmp/ai-client-fleet.")]
+        if not lines:
+            raise AnsibleConnectionFailure(f"no place for the release on the node: {told.get('stderr', '').strip()}")
+        place = f"{lines[-1]}/release.tar.gz"
+        self._transfer_file(archive, place)
+        return place

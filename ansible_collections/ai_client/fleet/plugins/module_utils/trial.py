@@ -1,0 +1,105 @@
+"""A candidate beside the running service: same unit, same user, same bounds, a socket of its own that nobody else knows.
+
+So what is new is proven on the node with real requests before a single caller meets it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+from ansible_collections.ai_client.fleet.plugins.module_utils import files, gate, releases, systemd
+from ansible_collections.ai_client.fleet.plugins.module_utils.spec import Spec
+
+UNIT = "ai-client-trial.service"
+PLACE = "/run/ai-client-trial"
+_QUIET = (
+    "AI_CLIENT_MONITORING__EXPORT_PROMETHEUS=false",
+    "AI_CLIENT_LOGGING__DESTINATION=stderr",
+    "AI_CLIENT_COSTS__LEDGER=none",
+    "AI_CLIENT_CACHING__PERSISTENT=no",
+)
+"""What two processes on a node must not share."""
+
+
+class TrialError(Exception):
+    """The candidate failed; the text says how."""
+
+
+def prove(spec: Spec, old: gate.Sample | None) -> gate.Sample:
+    """Start the candidate, ask it, and end it. Raises `TrialError` when it must not take over from `old`."""
+    begun = time.time()
+    with _running(spec) as address:
+        fault, _told = gate.ready(address, spec.gate.timeout)
+        sampled = gate.sample(address, spec.gate.model, spec.gate.requests, spec.gate.timeout, spec.gate.max_tokens)
+        fault = fault or gate.judge(sampled, old, spec.gate.bounds)
+        if fault:
+            words = systemd.last_words(UNIT, begun)
+            raise TrialError(f"{fault}{'; it said: ' + words if words else ''}")
+    return sampled
+
+
+@contextlib.contextmanager
+def _running(spec: Spec) -> Iterator[str]:
+    begun = time.time()
+    _clear()
+    try:
+        command = _command(spec)
+        try:
+            systemd.run(*command, seconds=spec.gate.start_timeout + 10)
+        except systemd.SystemdError as error:
+            words = systemd.last_words(UNIT, begun)
+            raise TrialError(f"it does not start: {words or error}") from None
+        yield f"unix:{PLACE}/socket"
+    finally:
+        _clear()
+
+
+def _clear() -> None:
+    systemd.run("systemctl", "kill", "-s", "KILL", UNIT, check=False)
+    systemd.run("systemctl", "stop", UNIT, check=False)
+    systemd.run("systemctl", "reset-failed", UNIT, check=False)
+    shutil.rmtree(PLACE, ignore_errors=True)
+
+
+def _command(spec: Spec) -> list[str]:
+    """The candidate's files, and the command that starts it."""
+    files.make_folder(files.Folder(PLACE, 0o770, "root", spec.group))
+    files.make_folder(files.Folder(f"{PLACE}/etc", 0o750, "root", spec.group))
+    moved: dict[str, str] = {}
+    for each in spec.files:
+        if each.kind in ("config", "key", "ca"):
+            folder = "etc" if each.kind != "key" else "key"
+            moved[each.path] = f"{PLACE}/{folder}/{os.path.basename(each.path)}"
+    files.make_folder(files.Folder(f"{PLACE}/key", 0o700, "root", "root"))
+    for each in spec.files:
+        if each.path in moved:
+            content = each.content
+            if each.kind == "config":
+                for path, at in moved.items():
+                    content = content.replace(f"= {path}\n", f"= {at}\n")
+            files.write(replace(each, path=moved[each.path], content=content))
+    drop_ins = Path(f"{spec.config}.d")
+    if drop_ins.is_dir():
+        files.link(f"{moved[spec.config]}.d", str(drop_ins))
+    unit = next(each.content for each in spec.files if each.path.endswith(f"/{spec.service}"))
+    for path, at in moved.items():
+        unit = unit.replace(f":{path}\n", f":{at}\n").replace(f"EnvironmentFile={path}\n", f"EnvironmentFile={at}\n")
+    program = releases.folder(spec.root, spec.release) / "bin" / "ai-client"
+    return [
+        "systemd-run",
+        "--quiet",
+        f"--unit={UNIT}",
+        "--description=ai-client, a candidate",
+        "--service-type=notify",
+        *systemd.transient_properties(unit, frozenset({"TimeoutStartSec", "TimeoutStopSec"})),
+        *("-p", f"TimeoutStartSec={spec.gate.start_timeout:g}", "-p", "TimeoutStopSec=5"),
+        *("-p", f"ReadWritePaths={PLACE}"),
+        *(f"--setenv={each}" for each in _QUIET),
+        *(str(program), "serve", "--config", moved[spec.config], "--listen", f"unix:{PLACE}/socket"),
+    ]
