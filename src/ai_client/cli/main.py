@@ -29,6 +29,7 @@ COMMANDS: Final[Mapping[str, Entry]] = MappingProxyType(
         "batch": Entry("ai_client.cli.batch:batch", "Answer every line of a file; resume where it stopped."),
         "bench": Entry("ai_client.cli.bench:bench", "Send requests at a given rate and report latency and cost."),
         "costs": Entry("ai_client.cli.costs:costs", "Show what was spent, on what, and by whom."),
+        "limits": Entry("ai_client.cli.limits:limits", "Show how every limit stands, or plan one for a fleet."),
         "health": Entry("ai_client.cli.health:health", "Check configuration, key, provider and daemon."),
         "bundle": Entry("ai_client.cli.bundle:bundle", "Build releases that servers run without installing anything."),
         "demo": Entry("ai_client.cli.demo:demo", "Send real questions through a daemon and show what came of it."),

@@ -48,6 +48,13 @@ def _told(kind: Any) -> str:
 @click.option("--rpm", default=0, metavar="N", help="Requests a minute for each key.  [default: no limit]")
 @click.option("--tpm", default=0, metavar="N", help="Tokens a minute for each key.  [default: no limit]")
 @click.option(
+    "--burst-seconds",
+    default=60.0,
+    show_default=True,
+    metavar="X",
+    help="How much of it a rested key may spend at once: as much as accrues in this time.",
+)
+@click.option(
     "--profile",
     type=click.Choice(PROFILES),
     default="realistic",

@@ -20,6 +20,7 @@ _MS = 1_000_000
 _GRACE_NS = (UNSEEN_MS + 500) * _MS  # after which a store that lives surely keeps our share for us
 _TICKS_AHEAD = 2
 _LEAST_PAUSE_NS = 20 * _MS
+_PER_MEMBER_NS = 50_000  # of that pause in a large fleet: together they ask at most 20,000 times a second
 _IDLE_NS = 1_000 * _MS
 _RETRY_NS = 500 * _MS
 _LEAVE_AFTER = 10  # idle turns, for a limit that need not be kept
@@ -67,6 +68,7 @@ class Member:
         self._debts: list[int] = []
         self._shared_before: list[int] = []
         self._sent_ns = 0
+        self._least_pause_ns = _LEAST_PAUSE_NS
         self._heard_ns = 0
         self._idle = 0
         self.wake: Callable[[], None] = _nobody
@@ -77,7 +79,7 @@ class Member:
 
     def _short(self) -> None:
         """Somebody begins to wait: ask at once, unless it was asked a moment ago."""
-        self.due_ns = min(self.due_ns, self._sent_ns + _LEAST_PAUSE_NS)
+        self.due_ns = min(self.due_ns, self._sent_ns + self._least_pause_ns)
         self.wake()
 
     def pause(self, target: str, ms: int) -> None:
@@ -164,8 +166,9 @@ class Member:
             self._after[place] = purse.balance
         self.mode = Mode.SHARED
         pace = max(self.terms.pace_ns, answer.members * _MS // 10)
+        least = self._least_pause_ns = max(_LEAST_PAUSE_NS, answer.members * _PER_MEMBER_NS)
         if answer.retry:
-            self.due_ns = self._sent_ns + max(pace // 4, min(answer.retry * _MS, _IDLE_NS))
+            self.due_ns = self._sent_ns + max(pace // 4, least, min(answer.retry * _MS, _IDLE_NS))
         elif any(self._usual):
             self.due_ns = self._sent_ns + pace
         else:

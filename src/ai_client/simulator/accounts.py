@@ -41,12 +41,13 @@ class Account(msgspec.Struct):
 class Accounts:
     """All keys that called. Of very many, those that were opened first are forgotten."""
 
-    __slots__ = ("_allowed", "_by_key", "_rpm", "_tpm")
+    __slots__ = ("_allowed", "_burst_seconds", "_by_key", "_rpm", "_tpm")
 
-    def __init__(self, keys: Iterable[str], rpm: int, tpm: int) -> None:
+    def __init__(self, keys: Iterable[str], rpm: int, tpm: int, burst_seconds: float = 60.0) -> None:
         self._allowed = frozenset(key.encode() for key in keys)
         self._rpm = rpm
         self._tpm = tpm
+        self._burst_seconds = burst_seconds
         self._by_key: OrderedDict[bytes, Account] = OrderedDict()
 
     def __iter__(self) -> Iterator[Account]:
@@ -63,7 +64,9 @@ class Accounts:
             raise AuthenticationError("no API key was sent: send it as 'Authorization: Bearer KEY'")
         if self._allowed and key not in self._allowed:
             raise AuthenticationError("the API key is not one that this provider knows")
-        account = Account(_shown(key), Quota(self._rpm, self._tpm, now_ns), PrefixCache(), Counters())
+        account = Account(
+            _shown(key), Quota(self._rpm, self._tpm, now_ns, self._burst_seconds), PrefixCache(), Counters()
+        )
         self._by_key[key] = account
         if len(self._by_key) > _MOST_ACCOUNTS:
             self._by_key.popitem(last=False)

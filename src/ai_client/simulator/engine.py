@@ -64,7 +64,7 @@ class Engine:
         self._models = {model.name: model for model in MODELS}
         self._paces = {model.name: pace_of(model, settings) for model in MODELS}
         self._occurrences = Occurrences()
-        self.accounts = Accounts(settings.keys, settings.rpm, settings.tpm)
+        self.accounts = Accounts(settings.keys, settings.rpm, settings.tpm, settings.burst_seconds)
         self.by_model = {model.name: Counters() for model in MODELS}
         self.faults = FaultBook(settings.faults, self._chance, clock.monotonic_ns())
         self._writers: dict[Endpoint, Callable[[Asked, Generation], Script]] = {

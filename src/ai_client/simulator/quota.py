@@ -12,17 +12,17 @@ _SECOND_NS: Final = 1_000_000_000
 
 
 class Bucket:
-    """A token bucket that holds one minute's worth and refills evenly.
+    """A token bucket that holds what accrues in `burst_seconds`, usually a minute, and refills evenly.
 
     Its level counts in units of 1/(60 · 10⁹) of a token, so that every nanosecond adds a whole number of them: over
-    any span of t nanoseconds no more than limit · (1 + t / minute) are ever taken.
+    any span of t nanoseconds no more than limit · (burst + t) / minute are ever taken.
     """
 
     __slots__ = ("_full", "_level", "_stamp", "limit")
 
-    def __init__(self, limit: int, now_ns: int) -> None:
+    def __init__(self, limit: int, now_ns: int, burst_seconds: float = 60.0) -> None:
         self.limit = limit
-        self._full = limit * MINUTE_NS
+        self._full = max(1, int(limit * burst_seconds / 60)) * MINUTE_NS
         self._level = self._full
         self._stamp = now_ns
 
@@ -57,9 +57,9 @@ class Quota:
 
     __slots__ = ("_requests", "_tokens")
 
-    def __init__(self, rpm: int, tpm: int, now_ns: int) -> None:
-        self._requests = Bucket(rpm, now_ns) if rpm else None
-        self._tokens = Bucket(tpm, now_ns) if tpm else None
+    def __init__(self, rpm: int, tpm: int, now_ns: int, burst_seconds: float = 60.0) -> None:
+        self._requests = Bucket(rpm, now_ns, burst_seconds) if rpm else None
+        self._tokens = Bucket(tpm, now_ns, burst_seconds) if tpm else None
 
     def admit(self, tokens: int, now_ns: int) -> tuple[str, int, int] | None:
         """Take a request and its tokens, or nothing of either.

@@ -23,7 +23,8 @@ _NS_PER_MS: Final = 1_000_000
 class Settings(msgspec.Struct, frozen=True):
     """How a simulator behaves.
 
-    `rpm` and `tpm` bound the requests and tokens a minute of each key; 0 leaves them unbounded. `profile` scales the
+    `rpm` and `tpm` bound the requests and tokens a minute of each key; 0 leaves them unbounded. A rested key may spend
+    at once what accrues in `burst_seconds`. `profile` scales the
     models' own delays: `realistic` as they are, `fast` a tenth, `zero` none. `latency_ms` replaces the time to the
     first token by a fixed one and `token_ms` the time between tokens (0 when only `latency_ms` is given).
     `reply_tokens` fixes the length of every reply; 0 lets each model draw its own. `faults` are specifications as in
@@ -34,6 +35,7 @@ class Settings(msgspec.Struct, frozen=True):
     seed: int = 1
     rpm: int = 0
     tpm: int = 0
+    burst_seconds: float = 60.0
     profile: Profile = "realistic"
     latency_ms: float | None = None
     token_ms: float | None = None
@@ -47,6 +49,7 @@ class Settings(msgspec.Struct, frozen=True):
         numbers = {
             "rpm": self.rpm,
             "tpm": self.tpm,
+            "burst_seconds": self.burst_seconds,
             "latency_ms": self.latency_ms or 0,
             "token_ms": self.token_ms or 0,
             "reply_tokens": self.reply_tokens,

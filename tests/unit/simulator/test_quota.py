@@ -106,3 +106,9 @@ def test_durations(ns: int, text: bytes) -> None:
 def test_retry_after_is_never_too_early() -> None:
     assert retry_headers(1) == [(b"retry-after", b"1"), (b"retry-after-ms", b"1")]
     assert retry_headers(1_500_000_001) == [(b"retry-after", b"2"), (b"retry-after-ms", b"1501")]
+
+
+def test_a_small_burst_is_a_strict_provider() -> None:
+    quota = Quota(600, 0, 0, 0.5)
+    assert [quota.admit(1, 0) is None for _ in range(6)] == [True] * 5 + [False]
+    assert quota.admit(1, 100_000_000) is None

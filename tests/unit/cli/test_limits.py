@@ -1,0 +1,106 @@
+"""The command that shows limits, on a real daemon."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from ai_client.cli import limits
+from ai_client.cli.group import cli
+from tests.unit.cli.stage import Stage
+from tests.unit.cli.test_health import dead_port
+
+EXTRA = """
+[limit money]
+scope = model
+values = gpt-4.1, gpt-4.1-mini
+dollars = 5/day
+requests = 10/second
+max_concurrent = 3
+[limit places]
+scope = provider
+values = sim
+max_concurrent = 7
+"""
+
+
+def call(*words: str) -> Result:
+    return CliRunner().invoke(cli, ["limits", *words])
+
+
+def test_every_limit_is_shown(tmp_path: Path) -> None:
+    with Stage(tmp_path, EXTRA) as stage:
+        stage.call(lambda: stage.shared.quota.pauses.hear("sim/m", 60_000_000_000))
+        shown = call("--config", str(stage.conf)).stdout
+        told = json.loads(call("--local", stage.address, "--json").stdout)
+    lines = [" ".join(line.split()) for line in shown.splitlines()]
+    assert lines[0] == "mode local, members 1, this node's share when alone 100.00%"
+    assert "limit:money:gpt-4.1 requests_second 10/second 10 10 0 of 3 0" in lines
+    assert "nano_dollars_day $5.0000/day $0.5000 $0.5000" in lines
+    assert "limit:places:sim 0 of 7 0" in lines
+    assert lines[-1].startswith("left alone: sim/m, ")
+    assert told["mode"] == "local"
+    assert set(told["limits"]) == {
+        "provider:sim",
+        "limit:money:gpt-4.1",
+        "limit:money:gpt-4.1-mini",
+        "limit:places:sim",
+    }
+
+
+def test_without_a_daemon_it_says_so(tmp_path: Path) -> None:
+    conf = tmp_path / "f.conf"
+    conf.write_text(f"[daemon]\nlisten = 127.0.0.1:{dead_port()}\n")
+    result = call("--config", str(conf))
+    assert result.exit_code == 1
+    assert "no daemon answers at 127.0.0.1:" in result.stderr
+
+
+def test_what_is_no_daemon_of_ours_is_told_apart(tmp_path: Path) -> None:
+    with Stage(tmp_path) as stage:
+        result = call("--local", stage.url.removeprefix("http://").removesuffix("/v1"))
+    assert result.exit_code == 1
+    assert "answered 404: is it of this version?" in result.stderr
+
+
+def test_it_can_be_watched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    looks = []
+
+    async def soon(_: float) -> None:
+        looks.append(1)
+        if len(looks) == 3:
+            raise KeyboardInterrupt
+
+    with Stage(tmp_path) as stage:
+        monkeypatch.setattr(limits, "asyncio", _Patched(soon))
+        result = call("--local", stage.address, "--watch")
+    assert result.exit_code == 130
+    assert len(looks) == 3
+
+
+class _Patched:
+    """asyncio, but for its sleep."""
+
+    Runner = asyncio.Runner
+
+    def __init__(self, sleep: object) -> None:
+        self.sleep = sleep
+
+
+def test_a_plan(tmp_path: Path) -> None:
+    said = call(
+        "plan", "--rpm", "500", "--tpm", "100000", "--nodes", "50", "--demand", "1500", "--tokens", "200"
+    ).stdout
+    assert "500 calls a minute of 200 tokens; requests run out first" in said
+    assert "1,000 calls a minute are too many" in said
+    assert "525 in any minute, 5.0% over" in said
+    told = json.loads(call("plan", "--tpm", "1000000", "--nodes", "2", "--demand", "10", "--json").stdout)
+    assert told["scarce"] == ""
+    easy = call("plan", "--tpm", "1000000", "--nodes", "2", "--demand", "10").stdout
+    assert "enough for all" in easy
+    assert "nothing waits for long" in easy
+    assert "give --rpm or --tpm" in call("plan", "--nodes", "2", "--demand", "10").stderr
