@@ -17,7 +17,7 @@ NAMES = {
     *("AuthenticationError", "PermissionDeniedError", "NotFoundError", "MethodNotAllowedError"),
     *("RequestTooLargeError", "ContextLengthError", "ContentPolicyError", "RateLimitedError", "OverloadedError"),
     *("DeadlineExceededError", "UpstreamError", "ConnectError", "UpstreamTimeoutError", "BrokenReplyError"),
-    "BudgetExceededError",
+    *("BudgetExceededError", "CircuitOpenError"),
     *("UpstreamStatusError", "__version__"),
 }
 

@@ -24,10 +24,11 @@ from ai_client.config.snapshot import Provider as ProviderConfig
 from ai_client.cost.backends.memory import MemoryLedger
 from ai_client.cost.backends.sqlite import SqliteLedger
 from ai_client.cost.base import LedgerBackend
-from ai_client.cost.budget import Account, Budgets
+from ai_client.cost.budget import Budgets
 from ai_client.cost.ledger import Ledger
-from ai_client.cost.prices import NANO_PER_USD, Price, PriceTable, nano_dollars
+from ai_client.cost.prices import Price, PriceTable, nano_dollars
 from ai_client.errors import ConfigurationError
+from ai_client.figures import watch_budgets, watch_health, watch_service
 from ai_client.limits.backends.keeper import Keeper
 from ai_client.limits.member import Mode
 from ai_client.model.call import Target
@@ -40,6 +41,8 @@ from ai_client.pipeline.observed import Observed
 from ai_client.pipeline.retried import RetrySettings
 from ai_client.providers.openai.provider import OpenAIProvider, Patience
 from ai_client.providers.openai.wire import Wire
+from ai_client.routing.breaker import State
+from ai_client.routing.health import Health, TargetHealth
 from ai_client.routing.table import AutoModels, ModelTable
 from ai_client.service import Service
 from ai_client.telemetry import catalogue
@@ -76,6 +79,7 @@ class Shared:
         self.deferred: Deferred | None = None
         self.quota = Keeper(clock)
         self.budgets = Budgets(ledger.read)
+        self.health = Health(clock, rng, self._circuit_changed)
         self._warned: set[str] = set()
         # unique across restarts and nodes by the random half, within the process by the counted one
         prefix, number = f"req_{rng.getrandbits(48):012x}", count(1)
@@ -117,6 +121,13 @@ class Shared:
             await self.cache.close()
         await self.quota.close()
         self.journal.close()
+
+    def _circuit_changed(self, target: TargetHealth) -> None:
+        """A target's circuit opened, is tried, or closed."""
+        breaker = target.breaker
+        calls, faults, slow = breaker.counts
+        tell = self.journal.warning if breaker.state is State.OPEN else self.journal.info
+        tell("circuit", target=target.name, state=breaker.state.label, calls=calls, failed=faults, slow=slow)
 
     def fleet_mode(self, mode: Mode, why: str) -> None:
         """How the fleet's limits are kept has changed."""
@@ -164,6 +175,7 @@ def build(config: Config, shared: Shared) -> Service:
     providers = {name: _provider(config, each, shared.clock) for name, each in config.providers.items()}
     table = _table(config)
     shared.quota.set(config)
+    shared.health.set(config.guard)
     table_of_prices = prices(config)
     first = next(iter(config.providers))
     parts = Parts(
@@ -186,11 +198,13 @@ def build(config: Config, shared: Shared) -> Service:
         cache=_cache_settings(config, shared),
         budgets=_budgets(config, shared),
         habits=shared.quota.habits,
+        health=shared.health if config.guard.enabled else None,
     )
     _warn(config, table, shared.journal)
     service = Service(config, shared.clock, build_pipeline(parts), table, providers, shared.make_id)
     service.limits = shared.quota.state
-    _watch(service, shared, config)
+    service.circuits = shared.health.states
+    _watch(service, shared)
     return service
 
 
@@ -305,30 +319,22 @@ def _quotas(config: Config, keeper: Keeper, table: PriceTable) -> Quotas:
     )
 
 
-def _watch(service: Service, shared: Shared, config: Config) -> None:
+def _watch(service: Service, shared: Shared) -> None:
     """Let the metrics read the service that is current."""
     metrics = shared.metrics
     if metrics is None:
         return
-    unverified = any(not provider.verify_ssl for provider in config.providers.values())
-    metrics.watch(catalogue.IN_FLIGHT, lambda: float(service.in_flight))
+    watch_service(metrics, service, shared.cache)
+    watch_budgets(metrics, shared.budgets)
+    watch_health(metrics, shared.health)
     metrics.watch(catalogue.WAITING, shared.quota.waiting)
-    metrics.watch(catalogue.TLS_OFF, lambda: float(unverified))
     metrics.watch(catalogue.LIMITER, shared.quota.levels)
-    metrics.watch(catalogue.BUDGET, lambda: _of_budgets(shared.budgets, lambda account: account.limit / NANO_PER_USD))
-    metrics.watch(catalogue.BUDGET_SPENT, lambda: _of_budgets(shared.budgets, lambda each: each.spent / NANO_PER_USD))
-    metrics.watch(catalogue.BUDGET_REFUSED, lambda: _of_budgets(shared.budgets, lambda account: account.refused))
     fleet = shared.quota.fleet
     if fleet is not None:
         metrics.watch(catalogue.FLEET_MODE, lambda: {(each.value,): float(each is fleet.mode) for each in Mode})
         metrics.watch(catalogue.FLEET_MEMBERS, lambda: float(fleet.members))
         metrics.watch(catalogue.FLEET_TRIPS, lambda: float(fleet.trips))
         metrics.watch(catalogue.FLEET_FAILURES, lambda: float(fleet.failures))
-    metrics.watch(catalogue.POOL, lambda: _connections(service))
-    cache = shared.cache
-    if cache is not None:
-        metrics.watch(catalogue.CACHE_ENTRIES, lambda: float(cache.stats().entries))
-        metrics.watch(catalogue.CACHE_BYTES, lambda: float(cache.stats().bytes))
 
 
 def _cache(config: Config, clock: Clock, journal: Journal) -> CacheBackend | None:
@@ -363,14 +369,6 @@ def _writable(directory: Path) -> bool:
     except OSError:
         return False
     return os.access(directory, os.W_OK | os.X_OK)
-
-
-def _of_budgets(budgets: Budgets, figure: Callable[[Account], float]) -> dict[tuple[str, ...], float]:
-    return {(name,): figure(account) for name, account in budgets.accounts.items()}
-
-
-def _connections(service: Service) -> dict[tuple[str, ...], float]:
-    return {(name,): float(provider.open_connections) for name, provider in service.providers.items()}
 
 
 def _ledger_backend(config: Config) -> LedgerBackend:

@@ -15,6 +15,7 @@
     ├ RateLimitedError            429  quota is short and the wait would outlast the deadline        (retryable)
     │ └ BudgetExceededError       429  the day's budget is spent; `retry_after` leads to the next day
     ├ OverloadedError             503  this client sheds load                                        (retryable)
+    │ └ CircuitOpenError          503  the target failed too often and is left alone for a while     (retryable)
     ├ DeadlineExceededError       504  the caller's own time is up
     └ UpstreamError               502  the provider failed                                           (retryable)
       ├ ConnectError              502  no connection: DNS, TCP, TLS, proxy; nothing was sent         (retryable)
@@ -155,6 +156,12 @@ class OverloadedError(AIClientError):
     type = "overloaded_error"
     code = "overloaded"
     retryable = True
+
+
+class CircuitOpenError(OverloadedError):
+    """The target failed too often lately and is left alone; nothing was sent. `retry_after` is when it is tried."""
+
+    code = "circuit_open"
 
 
 class DeadlineExceededError(AIClientError):

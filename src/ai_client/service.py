@@ -46,7 +46,7 @@ class Ask(msgspec.Struct, frozen=True, gc=False):
 class Service:
     """One configuration, at work. A reload makes another; calls under way keep the one they began with.
 
-    `limits` tells how every limit stands, as JSON can write it.
+    `limits` tells how every limit stands, as JSON can write it; `circuits` each target's circuit, in a word.
     """
 
     def __init__(
@@ -62,6 +62,7 @@ class Service:
         self.table = table
         self.providers = providers
         self.limits: Callable[[], Mapping[str, Any]] = dict
+        self.circuits: Callable[[], Mapping[str, str]] = dict
         self._clock = clock
         self._pipeline = pipeline
         self._make_id = make_id

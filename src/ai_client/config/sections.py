@@ -8,7 +8,7 @@ from difflib import get_close_matches
 from types import MappingProxyType
 from typing import Final
 
-from ai_client.config import quotas, schema
+from ai_client.config import guard, quotas, schema
 from ai_client.config.keys import Key, declarations
 from ai_client.config.values import ModelCost, cost, is_name
 
@@ -55,6 +55,7 @@ SECTIONS: Final[Mapping[str, Section]] = MappingProxyType(
             _section("limits", quotas.Limits),
             _section("fleet", quotas.Fleet),
             _section("routing", schema.Routing),
+            _section("guard", guard.Guard),
             _section("batch", schema.Batch),
             _section("daemon", schema.Daemon),
             _section("costs", schema.Costs),

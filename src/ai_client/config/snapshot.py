@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
+from ai_client.config.guard import Guard
 from ai_client.config.quotas import Fleet, Limit, Limits
 from ai_client.config.schema import (
     Api,
@@ -33,6 +34,7 @@ __all__ = [
     "Costs",
     "Daemon",
     "Fleet",
+    "Guard",
     "Limit",
     "Limits",
     "Logging",
@@ -67,6 +69,7 @@ class Config:
     limits: Limits
     fleet: Fleet
     routing: Routing
+    guard: Guard
     batch: Batch
     daemon: Daemon
     costs: Costs

@@ -1,6 +1,6 @@
 """The request's travel.
 
-    observed(cached(routed(budgeted(fallback(retried(limited(accounted(send))))))))
+    observed(cached(routed(budgeted(fallback(retried(guarded(limited(accounted(send)))))))))
 
 The order is written here and nowhere else. Each stage wraps the one inside it: retry and fallback enclose the
 limiter, so that every attempt reserves afresh; accounting sits inside them, because a broken attempt may still be
@@ -25,17 +25,19 @@ from ai_client.pipeline.base import AttemptStage, CallStage, PlanStage
 from ai_client.pipeline.budgeted import Budgeted
 from ai_client.pipeline.cached import Cached, CacheSettings
 from ai_client.pipeline.fallback import Fallback
+from ai_client.pipeline.guarded import Guarded
 from ai_client.pipeline.limited import Limited, Quotas
 from ai_client.pipeline.observed import Observed
-from ai_client.pipeline.retried import Retried, RetrySettings
+from ai_client.pipeline.retried import Retried, RetrySettings, always
 from ai_client.pipeline.routed import Routed
 from ai_client.pipeline.send import Send
 from ai_client.providers.base import Provider
+from ai_client.routing.health import Health
 from ai_client.telemetry.base import Sink
 
 
 class Parts(msgspec.Struct, frozen=True):
-    """All that the stages need. `cache`, `quotas` and `budgets` are None where those are off."""
+    """All that the stages need. `cache`, `quotas`, `budgets` and `health` are None where those are off."""
 
     clock: Clock
     rng: random.Random
@@ -51,6 +53,7 @@ class Parts(msgspec.Struct, frozen=True):
     cache: CacheSettings | None = None
     budgets: Budgets | None = None
     habits: Habits = Habits()
+    health: Health | None = None
 
 
 def build_pipeline(parts: Parts) -> Observed:
@@ -59,7 +62,10 @@ def build_pipeline(parts: Parts) -> Observed:
     attempt = Accounted(attempt, parts.price, parts.on_unknown_price, refuse_unknown=parts.refuse_unknown_price)
     if parts.quotas is not None:
         attempt = Limited(attempt, parts.quotas, parts.clock)
-    attempt = Retried(attempt, parts.retry, parts.clock, parts.rng, parts.sinks)
+    if parts.health is not None:
+        attempt = Guarded(attempt, parts.health, parts.clock)
+    allow_retry = always if parts.health is None else parts.health.allow_retry
+    attempt = Retried(attempt, parts.retry, parts.clock, parts.rng, parts.sinks, allow_retry)
     plan: PlanStage = Fallback(attempt, parts.retry.max_attempts, parts.clock)
     if parts.budgets is not None:
         plan = Budgeted(plan, parts.budgets, parts.price, parts.habits)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import msgspec
 
@@ -27,6 +27,11 @@ class RetrySettings(msgspec.Struct, frozen=True):
     max_delay: float = 30.0
 
 
+def always(_target: str) -> bool:
+    """A retry budget that never runs out."""
+    return True
+
+
 class Retried:
     """Tries one target up to `max_retries` times more, within the call's deadline and its budget of attempts.
 
@@ -34,11 +39,19 @@ class Retried:
     it has already waited as long as it could. A Retry-After longer than `max_delay` ends the tries at this target.
     """
 
-    __slots__ = ("_clock", "_inner", "_rng", "_settings", "_sinks")
+    __slots__ = ("_allow", "_clock", "_inner", "_rng", "_settings", "_sinks")
 
     def __init__(
-        self, inner: AttemptStage, settings: RetrySettings, clock: Clock, rng: random.Random, sinks: Sequence[Sink]
+        self,
+        inner: AttemptStage,
+        settings: RetrySettings,
+        clock: Clock,
+        rng: random.Random,
+        sinks: Sequence[Sink],
+        allow: Callable[[str], bool] = always,
     ) -> None:
+        """`allow(target name)` takes one retry from that target's budget, or says that there is none left."""
+        self._allow = allow
         self._inner = inner
         self._settings = settings
         self._clock = clock
@@ -76,7 +89,7 @@ class Retried:
             # at least as long as asked, and spread: everybody was told the same
             wait = error.retry_after + min(wait, settings.base_delay)
         left = (call.deadline_ns - self._clock.monotonic_ns()) / 1e9
-        return wait if wait < left else None
+        return wait if wait < left and self._allow(attempt.target.name) else None
 
     def _tell(self, attempt: Attempt, error: AIClientError, wait: float | None) -> None:
         event = AttemptFailed(

@@ -71,6 +71,10 @@ FLEET_MODE = _gauge("fleet_mode", "mode", "How the fleet's limits are kept: 1 fo
 FLEET_MEMBERS = _gauge("fleet_members", "", "Members that share limits, as their store last said.")
 FLEET_TRIPS = _counter("fleet_round_trips_total", "", "Questions to the store that the fleet shares.")
 FLEET_FAILURES = _counter("fleet_failures_total", "", "Those of them that were not answered.")
+CIRCUIT = _gauge("circuit_state", "target", "0 closed, 1 half open (one call at a time), 2 open (none).")
+CIRCUIT_OPENED = _counter("circuit_opened_total", "target", "How often it opened, because calls failed or were slow.")
+CIRCUIT_REFUSED = _counter("circuit_refused_total", "target", "Attempts that were not sent, since it was open.")
+RETRIES_DENIED = _counter("retries_denied_total", "target", "Retries that the target's budget did not allow.")
 CACHE_ENTRIES = _gauge("cache_entries", "", "Answers held by the cache.")
 CACHE_BYTES = _gauge("cache_bytes", "", "Size of the answers held by the cache.")
 TLS_OFF = _gauge("tls_verification_off", "", "1 while certificates are not checked.")
@@ -103,6 +107,10 @@ WATCHED = (
     FLEET_MEMBERS,
     FLEET_TRIPS,
     FLEET_FAILURES,
+    CIRCUIT,
+    CIRCUIT_OPENED,
+    CIRCUIT_REFUSED,
+    RETRIES_DENIED,
     CACHE_ENTRIES,
     CACHE_BYTES,
     TLS_OFF,

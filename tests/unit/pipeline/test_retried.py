@@ -197,3 +197,19 @@ def test_a_call_that_is_given_up_while_it_waits_is_over() -> None:
         assert len(inside.attempts) == 1
 
     run_virtually(scenario)
+
+
+def test_a_retry_that_its_target_s_budget_does_not_allow_is_none() -> None:
+    asked: list[str] = []
+
+    def allow(target: str) -> bool:
+        asked.append(target)
+        return len(asked) < 2
+
+    async def scenario(clock: FakeClock) -> None:
+        inside = Inside(DOWN)
+        with pytest.raises(UpstreamStatusError):
+            await Retried(inside, RetrySettings(), clock, Highest(), [], allow)(make_attempt())
+        assert (len(inside.attempts), asked) == (2, ["p/m", "p/m"])
+
+    run_virtually(scenario)

@@ -34,6 +34,7 @@ def ready(service: Service, state: State, exchange: Exchange) -> None:
             for name, each in config.providers.items()
         },
         "limits": {key: value for key, value in service.limits().items() if key in ("mode", "members", "share")},
+        "circuits": service.circuits(),
         "reload_failed": state.reload_failed or None,
     }
     send_json(exchange, body, 503 if state.draining else 200)

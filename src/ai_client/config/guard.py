@@ -1,0 +1,34 @@
+"""How targets that fail are spared: the section [guard]."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ai_client.config.keys import key
+from ai_client.config.values import boolean, integer, number
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Guard:
+    """How targets that fail are spared: their circuits, and how much of their traffic may be retried."""
+
+    enabled: bool = key(boolean(), True, "Whether circuits and retry budgets are kept at all.")
+    window_seconds: float = key(number(1, 3600), 30.0, "The time over which calls are judged.", unit="seconds")
+    min_calls: int = key(integer(1, 10**6), 20, "The fewest calls in that time on which a circuit may open.")
+    failure_percent: float = key(number(1, 100), 50.0, "The share of failed calls at which it opens.", unit="%")
+    slow_seconds: float = key(
+        number(0, 3600),
+        0.0,
+        "From when on an answer, or a stream's first content, counts as slow; 0: never.",
+        unit="seconds",
+    )
+    slow_percent: float = key(number(1, 100), 80.0, "The share of slow calls at which it opens.", unit="%")
+    open_seconds: float = key(
+        number(0.1, 3600), 5.0, "How long it stays open; twice as long after each probe that fails.", unit="seconds"
+    )
+    max_open_seconds: float = key(number(0.1, 86_400), 60.0, "The longest that it stays open at once.", unit="seconds")
+    probes: int = key(integer(1, 1000), 2, "Good answers, one call at a time, after which it closes.")
+    retry_percent: float = key(
+        number(0, 100), 20.0, "Retries at a target, of the calls that came to it in the last 10 seconds.", unit="%"
+    )
+    retry_floor: int = key(integer(0, 10**6), 10, "Retries that it gets besides in that time, for light traffic.")

@@ -1,0 +1,46 @@
+"""Counts over the last seconds: a ring of sums, so that counting costs the same however many there were."""
+
+from __future__ import annotations
+
+from typing import Final
+
+_STEPS: Final = 10
+
+
+class Window:
+    """Some columns of counts over the last `span_ns` nanoseconds.
+
+    Time is cut into tenths of the span; a whole tenth is forgotten at once. So what is counted is at most as old as
+    the span, and at least nine tenths of it are covered.
+    """
+
+    __slots__ = ("_rows", "_step", "_step_ns", "sums")
+
+    def __init__(self, span_ns: int, columns: int) -> None:
+        self._step_ns = max(span_ns // _STEPS, 1)
+        self._step = 0
+        self.sums = [0] * columns
+        self._rows = [[0] * columns for _ in range(_STEPS)]
+
+    def add(self, now_ns: int, column: int) -> None:
+        """Count one. `now_ns` must not run back."""
+        self.forget(now_ns)
+        self._rows[self._step % _STEPS][column] += 1
+        self.sums[column] += 1
+
+    def forget(self, now_ns: int) -> None:
+        """Let go of what is older than the span: `sums` is true afterwards."""
+        step = now_ns // self._step_ns
+        if step == self._step:
+            return
+        for passed in range(max(self._step + 1, step - _STEPS + 1), step + 1):
+            row = self._rows[passed % _STEPS]
+            for column, count in enumerate(row):
+                self.sums[column] -= count
+                row[column] = 0
+        self._step = step
+
+    def clear(self) -> None:
+        """Forget everything."""
+        for row in (*self._rows, self.sums):
+            row[:] = [0] * len(row)
