@@ -117,7 +117,7 @@ def test_tags_confine_the_work() -> None:
     assert desired.parts(["all"], []) == everything
     assert desired.parts(["deploy", "config"], []) == everything
     assert desired.parts(["pip"], []) == ["package"]
-    assert desired.parts(["all"], ["service"]) == ["config", "directory", "package"]
+    assert desired.parts(["all"], ["service"]) == ["config", "directory", "key", "package"]
 
 
 def test_a_bundle_is_chosen_by_python_architecture_and_version(tmp_path: Path) -> None:

@@ -9,7 +9,15 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.ai_client.fleet.plugins.module_utils import apply, files, gate, releases, spec, systemd
+from ansible_collections.ai_client.fleet.plugins.module_utils import (
+    apply,
+    figures,
+    files,
+    gate,
+    releases,
+    spec,
+    systemd,
+)
 from ansible_collections.ai_client.fleet.plugins.plugin_utils import report
 from ansible_collections.ai_client.fleet.plugins.plugin_utils.units import Place, service_unit, socket_unit
 
@@ -189,3 +197,41 @@ def test_a_node_that_was_not_heard_of_is_not_clean() -> None:
     assert 'ai_client_drift{node="b"} 1' in report.textfile(told)
     assert 'ai_client_drift_looked{node="c"} 0' in report.textfile(told)
     assert report.gather(["a"], {"a": {"drift": []}})["clean"]
+
+
+METRICS = """\
+ai_client_cache_total{answer="hit"} 70.0
+ai_client_cache_total{answer="coalesced"} 5.0
+ai_client_cache_total{answer="miss"} 25.0
+ai_client_pool_connections{provider="a"} 3.0
+ai_client_pool_connections{provider="b"} 4.0
+"""
+
+
+def test_a_benchmark_is_compared_with_its_targets() -> None:
+    assert figures.counted(METRICS) == figures.Counted(100, 75, 7)
+    assert figures.counted("") == figures.Counted(0, 0, 0)
+    told = {"requests": 100, "failed": 2, "latency_ms": {"p99": 80.0}, "hit_rate": 0.5, "connections": 7}
+    assert figures.missed(told, figures.Targets(0, 0.02, 0.5, 8)) == []
+    assert figures.missed(told, figures.Targets(50, 0.01, 0.7, 7)) == [
+        "2 of 100 requests failed; 1.0% may",
+        "the 99th percentile is 80.0 ms; the target is 50 ms",
+        "the cache answered 50.0%; the target is 70.0%",
+        "the pool is full, 7 of 7 connections: calls wait for one",
+    ]
+
+
+def test_figures_of_nodes_are_brought_together() -> None:
+    def node(p99: float, missed: list[str]) -> dict[str, object]:
+        one = {"requests": 10, "failed": 1, "latency_ms": {"p50": 1.0, "p99": p99}, "hit_rate": 0.5, "connections": 3}
+        return {"figures": one, "missed": missed}
+
+    told = report.together({"a": node(5, []), "b": node(9, ["too slow"]), "c": node(7, []), "d": {"failed": True}})
+    assert (told["nodes"], told["requests"], told["failed"], told["hit_rate"]) == (3, 30, 3, 0.5)
+    assert told["latency_ms"]["p99"] == {"middle_node": 7.0, "worst_node": 9.0}
+    assert told["missed"] == ["b: too slow"]
+
+
+def test_a_report_is_written_whole(tmp_path: Path) -> None:
+    report.write(str(tmp_path / "report"), "text")
+    assert [(each.name, each.read_text()) for each in tmp_path.iterdir()] == [("report", "text")]

@@ -5,13 +5,12 @@
 from __future__ import annotations
 
 import json
-import os
-from pathlib import Path
 from typing import Any
 
 from ansible.plugins.action import ActionBase
 
 from ansible_collections.ai_client.fleet.plugins.plugin_utils import report
+from ansible_collections.ai_client.fleet.plugins.plugin_utils.report import write
 
 
 class ActionModule(ActionBase):
@@ -28,17 +27,10 @@ class ActionModule(ActionBase):
         hosts = known["ansible_play_hosts_all"]
         told = report.gather(hosts, {host: known["hostvars"][host].get(name) for host in hosts})
         if arguments.get("json"):
-            _write(arguments["json"], json.dumps(told, indent=2) + "\n")
+            write(arguments["json"], json.dumps(told, indent=2) + "\n")
         if arguments.get("textfile"):
-            _write(arguments["textfile"], report.textfile(told))
+            write(arguments["textfile"], report.textfile(told))
         counts = ", ".join(f"{count} {state}" for state, count in told["counts"].items())
         found = report.sentences(told)
         result.update(changed=False, failed=not told["clean"], report=told, msg="\n".join([counts, *found]))
         return result
-
-
-def _write(path: str, text: str) -> None:
-    """Whole or not at all: Prometheus may read it at any moment."""
-    beside = Path(f"{path}.new")
-    beside.write_text(text, encoding="utf-8")
-    os.replace(beside, path)

@@ -8,6 +8,7 @@ is sent it in between.
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 import shlex
@@ -28,6 +29,12 @@ _PROBE = (
 )
 _TAKE = "umask 077 && mktemp -d /tmp/ai-client-fleet.XXXXXXXX"
 _FOUND = re.compile(r"FOUND (\S+) (\S+)")
+
+
+_OF_THE_NODE = ("absent", "previous", "proven", "rotated", "asked")
+"""What is done with the releases that the node has."""
+_NEXT_KEY = ("proven", "rotated", "asked")
+"""What is about the key that comes."""
 
 
 class ActionModule(ActionBase):
@@ -56,13 +63,13 @@ class ActionModule(ActionBase):
     def _do(self, state: str, known: dict[str, Any]) -> dict[str, Any]:
         values = self._values(known)
         python, arch, there = self._probe(known)
-        if state in ("absent", "previous"):
+        if state in _OF_THE_NODE:
             release = bundle.Release("", python, arch, "", "")
         else:
             folder = values["ai_bundle"] or str(Path.cwd() / "dist" / "bundle")
             release = bundle.choose(folder, python, arch, values["ai_client_version"])
-        key = values["ai_api_key_next"] if state == "proven" else values["ai_api_key"]
-        if state in ("present", "proven") and not key:
+        key = values["ai_api_key_next" if state in _NEXT_KEY else "ai_api_key"]
+        if state in ("present", *_NEXT_KEY) and not key:
             raise AnsibleActionFail(
                 "there is no key: set ai_api_key (from a vault), ai_api_key_file, or HOLYSHEEP_API_KEY in the environment"
                 if state == "present"
@@ -82,6 +89,8 @@ class ActionModule(ActionBase):
         if lacks or told.get("lacks_release"):
             arguments["archive"] = self._send(release.archive)
             told = self._module(arguments, known)
+        if state in _NEXT_KEY:
+            told["next_key_id"] = hashlib.sha256(key.encode()).hexdigest()[:12]
         return told
 
     def _module(self, arguments: dict[str, Any], known: dict[str, Any]) -> dict[str, Any]:

@@ -43,4 +43,6 @@ def _paths(spec: Spec) -> list[str]:
     paths += [path for pattern in spec.owned for path in glob.glob(pattern)]
     paths += [f"{spec.config}.d", *folders[::-1], *spec.data, spec.root, str(Path("/run/ai-client-fleet"))]
     paths += [f"/etc/systemd/system/{unit}.d" for unit in (spec.service, spec.socket)]
-    return list(dict.fromkeys(paths))
+    if spec.address.startswith("unix:/run/"):
+        paths.append(os.path.dirname(spec.address[5:]))
+    return list(dict.fromkeys(path for path in paths if path not in ("/run", "")))

@@ -22,7 +22,7 @@ PARTS = {
     "link": "package",
     "config": "config",
     "ca": "config",
-    "key": "config",
+    "key": "key",
     "extra": "config",
     "mode": "config",
     "unit": "service",

@@ -21,9 +21,11 @@ options:
       - V(drift) looks only, at every file of the release too, and says what is not as it should be.
       - V(previous) goes back to the release before, with the configuration it was run with.
       - V(proven) tries the key RV(ignore:ai_api_key_next) beside the running service, and changes nothing that runs.
+      - V(rotated) puts that key in force, and changes nothing else.
+      - V(asked) changes nothing and looks at nothing: it tells the release and the key that are in use.
       - V(absent) leaves nothing.
     type: str
-    choices: [present, drift, previous, proven, absent]
+    choices: [present, drift, previous, proven, rotated, asked, absent]
     default: present
   spec:
     description: The node as it should be. Filled by the action plugin.
@@ -112,7 +114,7 @@ def main() -> None:
         argument_spec={
             "state": {
                 "type": "str",
-                "choices": ["present", "drift", "previous", "proven", "absent"],
+                "choices": ["present", "drift", "previous", "proven", "rotated", "asked", "absent"],
                 "default": "present",
             },
             "spec": {"type": "dict", "default": {}},
@@ -149,17 +151,26 @@ def _alone() -> Iterator[None]:
 
 
 def _do(state: str, spec: Spec, archive: str, *, check: bool) -> dict[str, object]:
+    if state == "asked":
+        return _result(spec, [], [])
     if state == "absent":
         found = absent.leftovers(spec)
         if found and not check:
             absent.remove(spec)
         return _result(spec, found, [])
+    if state in ("proven", "rotated"):
+        # the key alone, with the release that runs; what is proven once need not be proven again
+        spec = replace(spec, release=releases.linked(spec.root, "current"), parts=["key"])
+        spec = replace(spec, gate=replace(spec.gate, trial=False)) if state == "rotated" else spec
     if state == "proven":
         if not check:
             trial.prove(spec, None)
         return _result(spec, [], [])
-    if state == "previous":
-        spec = _previous(spec)
+    return _bring(state, _previous(spec) if state == "previous" else spec, archive, check=check)
+
+
+def _bring(state: str, spec: Spec, archive: str, *, check: bool) -> dict[str, object]:
+    """Look, and mend what differs, unless it is only to be told."""
     found = look(spec, full=state == "drift")
     if state == "drift":
         return {**_result(spec, found, []), "changed": False}

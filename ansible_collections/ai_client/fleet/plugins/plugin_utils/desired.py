@@ -37,14 +37,14 @@ TAG_PARTS: Mapping[str, tuple[str, ...]] = {
     "directory": ("directory",),
     "package": ("package",),
     "pip": ("package",),
-    "config": ("directory", "config"),
+    "config": ("directory", "config", "key"),
     "template": ("config",),
     "service": ("service",),
     "systemd": ("service",),
 }
 """What `--tags` confines the work to."""
 
-ALL_PARTS = ("directory", "package", "config", "service")
+ALL_PARTS = ("directory", "package", "config", "key", "service")
 
 
 class VariableError(Exception):

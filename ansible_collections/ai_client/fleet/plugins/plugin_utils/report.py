@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 
@@ -50,3 +52,30 @@ def textfile(report: Mapping[str, Any]) -> str:
         ),
     ]
     return "\n".join(lines) + "\n"
+
+
+def together(results: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """The figures of all nodes. Percentiles cannot be added up: each is told of the middle node and of the worst one."""
+    figures = {host: told["figures"] for host, told in results.items() if told.get("figures")}
+    percentiles = {}
+    for name in ("p50", "p95", "p99", "max"):
+        times = sorted(float((each.get("latency_ms") or {}).get(name) or 0) for each in figures.values())
+        if times:
+            percentiles[name] = {"middle_node": times[len(times) // 2], "worst_node": times[-1]}
+    rates = [each["hit_rate"] for each in figures.values()]
+    return {
+        "nodes": len(figures),
+        "requests": sum(int(each["requests"]) for each in figures.values()),
+        "failed": sum(int(each["failed"]) for each in figures.values()),
+        "latency_ms": percentiles,
+        "hit_rate": round(sum(rates) / len(rates), 4) if rates else 0.0,
+        "connections": max((each["connections"] for each in figures.values()), default=0),
+        "missed": [f"{host}: {words}" for host, told in results.items() for words in told.get("missed", [])],
+    }
+
+
+def write(path: str, text: str) -> None:
+    """Whole or not at all: Prometheus may read it at any moment."""
+    beside = Path(f"{path}.new")
+    beside.write_text(text, encoding="utf-8")
+    os.replace(beside, path)
