@@ -29,6 +29,7 @@ from ai_client.cost.ledger import Ledger
 from ai_client.cost.prices import Price, PriceTable, nano_dollars
 from ai_client.errors import ConfigurationError
 from ai_client.figures import watch_budgets, watch_health, watch_service
+from ai_client.limits.admission import Admission
 from ai_client.limits.backends.keeper import Keeper
 from ai_client.limits.member import Mode
 from ai_client.model.call import Target
@@ -79,6 +80,7 @@ class Shared:
         self.deferred: Deferred | None = None
         self.quota = Keeper(clock)
         self.budgets = Budgets(ledger.read)
+        self.admission = Admission(clock)
         self.health = Health(clock, rng, self._circuit_changed)
         self._warned: set[str] = set()
         # unique across restarts and nodes by the random half, within the process by the counted one
@@ -177,14 +179,13 @@ def build(config: Config, shared: Shared) -> Service:
     shared.quota.set(config)
     shared.health.set(config.guard)
     table_of_prices = prices(config)
-    first = next(iter(config.providers))
     parts = Parts(
         clock=shared.clock,
         rng=shared.rng,
         sinks=shared.sinks,
         providers=providers,
         decide=table.decide,
-        pass_through=Target(first, "", ""),
+        pass_through=Target(next(iter(config.providers)), "", ""),
         price=table_of_prices.lookup,
         on_unknown_price=shared.unknown_price,
         refuse_unknown_price=config.costs.unknown_price == "refuse",
@@ -203,6 +204,7 @@ def build(config: Config, shared: Shared) -> Service:
     _warn(config, table, shared.journal)
     service = Service(config, shared.clock, build_pipeline(parts), table, providers, shared.make_id)
     service.limits = shared.quota.state
+    service.admission = shared.admission.set(config.admission)
     service.circuits = shared.health.states
     _watch(service, shared)
     return service

@@ -22,6 +22,10 @@ def watch_service(metrics: MetricsSink, service: Service, cache: CacheBackend | 
         catalogue.POOL,
         lambda: {(name,): float(provider.open_connections) for name, provider in service.providers.items()},
     )
+    metrics.watch(catalogue.HELD, lambda: float(service.held_bytes))
+    admission = service.admission
+    if admission is not None:
+        metrics.watch(catalogue.SHED, lambda: {(str(each),): float(count) for each, count in admission.shed.items()})
     if cache is not None:
         metrics.watch(catalogue.CACHE_ENTRIES, lambda: float(cache.stats().entries))
         metrics.watch(catalogue.CACHE_BYTES, lambda: float(cache.stats().bytes))

@@ -10,6 +10,7 @@ import msgspec
 from ai_client.clock import Clock
 from ai_client.config.snapshot import App, Config
 from ai_client.errors import AIClientError, InvalidRequestError, PermissionDeniedError
+from ai_client.limits.admission import Admission
 from ai_client.model.call import Call, Headers
 from ai_client.model.parse import parse
 from ai_client.model.record import Record
@@ -47,6 +48,7 @@ class Service:
     """One configuration, at work. A reload makes another; calls under way keep the one they began with.
 
     `limits` tells how every limit stands, as JSON can write it; `circuits` each target's circuit, in a word.
+    `admission` is None where there is no bound on what is under way.
     """
 
     def __init__(
@@ -63,6 +65,7 @@ class Service:
         self.providers = providers
         self.limits: Callable[[], Mapping[str, Any]] = dict
         self.circuits: Callable[[], Mapping[str, str]] = dict
+        self.admission: Admission | None = None
         self._clock = clock
         self._pipeline = pipeline
         self._make_id = make_id
@@ -72,6 +75,11 @@ class Service:
     def in_flight(self) -> int:
         """Calls begun and not yet over, streams included."""
         return self._pipeline.in_flight
+
+    @property
+    def held_bytes(self) -> int:
+        """Bytes of the bodies of these calls."""
+        return self._pipeline.held_bytes
 
     def record(self, ask: Ask, app: App) -> Record:
         """Open the record of a call."""
@@ -91,6 +99,9 @@ class Service:
     def answer(self, ask: Ask, app: App, record: Record) -> Awaitable[Reply]:
         """Take a request through the pipeline. Raises the errors of `ai_client.errors`, at once or when awaited."""
         try:
+            if self.admission is not None:
+                pipeline = self._pipeline
+                self.admission.admit(pipeline.in_flight, pipeline.held_bytes, record.bytes_in, record.priority)
             call = self._call(ask, app, record)
         except AIClientError as error:
             self._pipeline.refused(record, error)

@@ -1,4 +1,4 @@
-"""How targets that fail are spared: the section [guard]."""
+"""How targets that fail are spared, and this daemon when too much is asked of it: [guard] and [admission]."""
 
 from __future__ import annotations
 
@@ -32,3 +32,17 @@ class Guard:
         number(0, 100), 20.0, "Retries at a target, of the calls that came to it in the last 10 seconds.", unit="%"
     )
     retry_floor: int = key(integer(0, 10**6), 10, "Retries that it gets besides in that time, for light traffic.")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Admission:
+    """How much work is taken on at once. What is beyond is refused with 503, the low priorities first."""
+
+    max_in_flight: int = key(integer(0, 10**7), 0, "Calls under way at once, those that wait included; 0: no bound.")
+    max_memory_mb: int = key(integer(0, 10**7), 0, "The bodies of their requests together; 0: no bound.", unit="MiB")
+    low_priority_percent: float = key(
+        number(1, 100),
+        50.0,
+        "How much of both bounds priority 1 may fill; it rises evenly to all of it for priority 10.",
+        unit="%",
+    )

@@ -56,6 +56,7 @@ SECTIONS: Final[Mapping[str, Section]] = MappingProxyType(
             _section("fleet", quotas.Fleet),
             _section("routing", schema.Routing),
             _section("guard", guard.Guard),
+            _section("admission", guard.Admission),
             _section("batch", schema.Batch),
             _section("daemon", schema.Daemon),
             _section("costs", schema.Costs),

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
-from ai_client.config.guard import Guard
+from ai_client.config.guard import Admission, Guard
 from ai_client.config.quotas import Fleet, Limit, Limits
 from ai_client.config.schema import (
     Api,
@@ -26,6 +26,7 @@ from ai_client.config.schema import (
 from ai_client.config.values import ModelCost
 
 __all__ = [
+    "Admission",
     "Api",
     "App",
     "Batch",
@@ -70,6 +71,7 @@ class Config:
     fleet: Fleet
     routing: Routing
     guard: Guard
+    admission: Admission
     batch: Batch
     daemon: Daemon
     costs: Costs

@@ -18,20 +18,22 @@ CLIENT_CLOSED = 499
 
 
 class Observed:
-    """Fills in how the call ended, and tells every sink."""
+    """Fills in how the call ended, and tells every sink. `in_flight` and `held_bytes` are of the calls under way."""
 
-    __slots__ = ("_clock", "_inner", "_sinks", "in_flight")
+    __slots__ = ("_clock", "_inner", "_sinks", "held_bytes", "in_flight")
 
     def __init__(self, inner: CallStage, sinks: Sequence[Sink], clock: Clock) -> None:
         self._inner = inner
         self._sinks = tuple(sinks)
         self._clock = clock
         self.in_flight = 0
+        self.held_bytes = 0
 
     async def __call__(self, call: Call) -> Reply:
         """Pass the call on."""
         record = call.record
         self.in_flight += 1
+        self.held_bytes += record.bytes_in
         try:
             reply = await self._inner(call)
         except BaseException as error:
@@ -48,6 +50,7 @@ class Observed:
     def refused(self, record: Record, error: AIClientError) -> None:
         """A request that never became a call, such as one that cannot be read: recorded all the same."""
         self.in_flight += 1
+        self.held_bytes += record.bytes_in
         self._ended(record, error)
 
     def _stream_ended(self, record: Record, end: StreamEnd) -> None:
@@ -55,6 +58,7 @@ class Observed:
 
     def _ended(self, record: Record, error: BaseException | None) -> None:
         self.in_flight -= 1
+        self.held_bytes -= record.bytes_in
         record.duration_ns = self._clock.monotonic_ns() - record.started_ns
         if error is not None:
             record.status, record.error = _named(error)

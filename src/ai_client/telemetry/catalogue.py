@@ -71,6 +71,8 @@ FLEET_MODE = _gauge("fleet_mode", "mode", "How the fleet's limits are kept: 1 fo
 FLEET_MEMBERS = _gauge("fleet_members", "", "Members that share limits, as their store last said.")
 FLEET_TRIPS = _counter("fleet_round_trips_total", "", "Questions to the store that the fleet shares.")
 FLEET_FAILURES = _counter("fleet_failures_total", "", "Those of them that were not answered.")
+HELD = _gauge("held_bytes", "", "Bodies of the requests of calls under way.")
+SHED = _counter("shed_total", "priority", "Calls that were not admitted, since there was too much work.")
 CIRCUIT = _gauge("circuit_state", "target", "0 closed, 1 half open (one call at a time), 2 open (none).")
 CIRCUIT_OPENED = _counter("circuit_opened_total", "target", "How often it opened, because calls failed or were slow.")
 CIRCUIT_REFUSED = _counter("circuit_refused_total", "target", "Attempts that were not sent, since it was open.")
@@ -107,6 +109,8 @@ WATCHED = (
     FLEET_MEMBERS,
     FLEET_TRIPS,
     FLEET_FAILURES,
+    HELD,
+    SHED,
     CIRCUIT,
     CIRCUIT_OPENED,
     CIRCUIT_REFUSED,
