@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 import subprocess
 import sys
 import time
@@ -162,11 +161,14 @@ class Fleet:
 
 
 def missing() -> str:
-    """What this machine lacks for a fleet; empty when nothing."""
+    """What this machine lacks for a fleet, after installing and building what can be; empty when nothing."""
     if os.geteuid() != 0:
         return "a lab needs root: run it with sudo"
     if not (ROOT / ".venv-ansible" / "bin" / "ansible-playbook").exists():
         return "ansible-core is missing: make ansible"
     if not (ROOT / "ansible_collections").is_dir():
         return "this source tree has no ansible_collections"
-    return "" if shutil.which("ssh") else "the program ssh is missing: apt-get install openssh-client"
+    images = subprocess.run(
+        [sys.executable, "-m", "lab", "images"], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    return f"no images for its nodes: {images.stderr.strip()}" if images.returncode else ""
