@@ -30,7 +30,7 @@ PIP := -m pip --disable-pip-version-check --quiet
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup run test lint format docs bench bench-quota lab lab-down ansible fleet-test fleet-demo fleet-bench fuzz release release-check lock clean distclean
+.PHONY: help setup run test lint format docs bench bench-quota bench-goodput lab lab-down ansible fleet-test fleet-demo fleet-bench fuzz release release-check lock clean distclean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -59,6 +59,9 @@ docs: setup ## generate what docs/reference takes from the code
 
 bench: setup ## measure the daemon and its peers side by side
 	@$(BIN)/python -m bench
+
+bench-goodput: setup ## measure what is answered, and how quickly, from half to five times of what can be
+	@$(BIN)/python -m bench.goodput
 
 bench-quota: setup ## measure how a fleet keeps one limit (QUOTA_SECONDS=60 for a short run)
 	@$(BIN)/python -m bench.quota
