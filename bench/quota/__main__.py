@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 
+from bench.quota.hot import measure
 from bench.quota.scene import BURST_SECONDS, TRACE, Outcome, Run, perform
 
 
@@ -52,7 +53,8 @@ def row(outcome: Outcome) -> str:
 def main() -> None:
     """Run what was asked for."""
     runs = cases()
-    print(f"{runs[0].members} members, each a process; the judge lets a rested key spend {BURST_SECONDS:g} s at once\n")
+    members = runs[0].members if runs else 1
+    print(f"{members} members, each a process; the judge lets a rested key spend {BURST_SECONDS:g} s at once\n")
     print(
         "| case | answered | provider's 429s | used after 10 s: requests / tokens | the scarcer | used while away"
         " | Jain | trips/s a member | failed |"
@@ -60,6 +62,12 @@ def main() -> None:
     print("|---|---|---|---|---|---|---|---|---|")
     for run in runs:
         print(row(perform(run)), flush=True)
+    if len(sys.argv) == 1 or "hot" in sys.argv[1:]:
+        hot = measure(min(20.0, float(os.environ.get("QUOTA_SECONDS", "300"))))
+        print(
+            f"\nadmission while quota is in hand, {len(hot.took_us):,} calls at 1,000/s: p50 {hot.at(0.5):.1f} us,"
+            f" p99 {hot.at(0.99):.1f} us; {hot.waited} calls found none in hand; {hot.trips:.4f} round trips a request"
+        )
 
 
 if __name__ == "__main__":

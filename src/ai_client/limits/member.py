@@ -63,7 +63,9 @@ class Member:
         self._purses: list[Purse] = []
         self._step = 0
         self._share = 0
-        self._usual: list[int] = []  # spent each turn, in sixteenths of a unit
+        self._usual: list[int] = []  # spent in `pace_ns`, in sixteenths of a unit
+        self._spent: list[int] = []  # since that was last reckoned
+        self._reckoned_ns = 0
         self._after: list[int] = []  # in hand after the turn before
         self._debts: list[int] = []
         self._shared_before: list[int] = []
@@ -94,14 +96,16 @@ class Member:
         count = len(self._purses)
         if len(self._usual) != count:
             self._usual, self._after, self._debts = [0] * count, [0] * count, [0] * count
+            self._spent = [0] * count
         self.due_ns = now_ns + _IDLE_NS
         if not count or (leaving and not self.present):
             return None
         self._sent_ns = now_ns
         self._shared_before = [purse.shared for purse in self._purses]
         head, total = self.gate.queued or (NOTHING, NOTHING)
+        self._reckon(now_ns)
         parts = tuple(
-            self._part(place, purse, head[purse.rate.kind], total[purse.rate.kind], now_ns, leaving=leaving)
+            self._part(place, purse, head[purse.rate.kind], total[purse.rate.kind], leaving=leaving)
             for place, purse in enumerate(self._purses)
         )
         busy = any(part.want or part.back for part in parts) or any(self._usual) or self.gate.running
@@ -123,11 +127,22 @@ class Member:
             pauses,
         )
 
-    def _part(self, place: int, purse: Purse, head: int, total: int, now_ns: int, *, leaving: bool) -> Part:
+    def _reckon(self, now_ns: int) -> None:
+        """How much is usually spent between two renewals. Questions that follow one another fast are taken together."""
+        for place, purse in enumerate(self._purses):
+            purse.prune(now_ns)
+            self._spent[place] += max(0, self._after[place] - purse.balance)
+        passed = now_ns - self._reckoned_ns
+        pace = self.terms.pace_ns
+        if 4 * passed >= 3 * pace:
+            self._reckoned_ns = now_ns
+            for place, spent in enumerate(self._spent):
+                # rounded so that it ends at nothing
+                self._usual[place] += (spent * 16 * pace // passed - self._usual[place]) // 2
+                self._spent[place] = 0
+
+    def _part(self, place: int, purse: Purse, head: int, total: int, *, leaving: bool) -> Part:
         """What to want of one rate, and what to give back."""
-        purse.prune(now_ns)
-        spent = max(0, self._after[place] - purse.balance)
-        self._usual[place] += spent * 4 + -self._usual[place] // 4  # rounded so that it ends at nothing
         usual = -(-self._usual[place] // 16)
         want = least = back = 0
         if leaving:
