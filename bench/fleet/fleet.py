@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 import subprocess
 import sys
 import time
@@ -70,12 +71,16 @@ class Fleet:
         self._close()
 
     def _close(self) -> None:
+        # A second ^C, or a second SIGTERM, must not leave nodes, mounts and namespaces behind.
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, signal.SIG_IGN)
         self._processes.stop_all()
         if not self._keep:
             self._lab("down")
 
     def _lab(self, *words: str) -> None:
-        subprocess.run([sys.executable, "-m", "lab", *words], cwd=ROOT, env=self._all(), check=True)
+        words = (sys.executable, "-m", "lab", *words)
+        subprocess.run(words, cwd=ROOT, env=self._all(), check=True, start_new_session=True)
 
     def _all(self, more: Mapping[str, str] | None = None) -> dict[str, str]:
         return {**os.environ, **self._environment, **(more or {})}
