@@ -30,7 +30,7 @@ PIP := -m pip --disable-pip-version-check --quiet
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup run test lint format docs bench bench-quota bench-goodput lab lab-down ansible fleet-test fleet-demo fleet-bench fuzz release release-check lock clean distclean
+.PHONY: help setup run test lint format docs bench bench-quota faults bench-goodput lab lab-down ansible fleet-test fleet-demo fleet-bench fuzz release release-check lock clean distclean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -65,6 +65,9 @@ bench-goodput: setup ## measure what is answered, and how quickly, from half to 
 
 bench-quota: setup ## measure how a fleet keeps one limit (QUOTA_SECONDS=60 for a short run)
 	@$(BIN)/python -m bench.quota
+
+faults: setup ## every fault, wherever it can strike, through library, daemon and batch: a table, and faults.json
+	@$(BIN)/python -m faults --json faults.json
 
 lab: ## boot N real nodes on this machine (root); JUMP=1 puts a jump host in front, LAB=folder makes another one
 	@$(PYTHON) -m lab up --nodes $(N) $(if $(JUMP),--jump)

@@ -25,6 +25,8 @@ _PASSING: Final = frozenset({429, 503, 529})
 """Statuses that say: not now. Waiting helps, so the line is asked again within the same run."""
 
 _UNAUTHORIZED: Final = 401
+# A call has been tried more than once before it fails: asked at once again, one target would see too many in a row.
+_LEAST_WAIT_S: Final = 3.0
 _FIRST_WAIT_S: Final = 1.0
 _LONGEST_WAIT_S: Final = 30.0
 _SYNC_NS: Final = 5_000_000_000
@@ -196,6 +198,7 @@ class Runner:
                     return  # its line comes again in the next run
                 waited = (self._around.clock.monotonic_ns() - begun_ns) / 1e9
                 wait = error.retry_after or backoff(tries, _FIRST_WAIT_S, _LONGEST_WAIT_S, self._around.rng)
+                wait = max(wait, _LEAST_WAIT_S)
                 if _is_passing(error) and waited + wait <= self._settings.patience:
                     self._put_off(wait, error)
                 else:

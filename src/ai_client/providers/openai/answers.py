@@ -46,11 +46,21 @@ class UsageFields(msgspec.Struct, gc=False):
         )
 
 
+class ErrorFields(msgspec.Struct, gc=False):
+    """OpenAI's error object; some providers send a number as its code."""
+
+    message: str | None = None
+    type: str | None = None
+    code: str | int | None = None
+    param: str | None = None
+
+
 class AnswerFields(msgspec.Struct, gc=False):
     """A whole answer."""
 
     model: str | None = ""
     usage: UsageFields | None = None
+    error: ErrorFields | str | None = None
 
 
 class Delta(msgspec.Struct, gc=False):
@@ -68,15 +78,6 @@ class ChunkChoice(msgspec.Struct, gc=False):
     delta: Delta | None = None
     text: str | None = None
     finish_reason: str | None = None
-
-
-class ErrorFields(msgspec.Struct, gc=False):
-    """OpenAI's error object; some providers send a number as its code."""
-
-    message: str | None = None
-    type: str | None = None
-    code: str | int | None = None
-    param: str | None = None
 
 
 class Chunk(msgspec.Struct, gc=False):
@@ -118,10 +119,15 @@ _answer = msgspec.json.Decoder(AnswerFields)
 
 
 def read_answer(body: bytes, where: str) -> tuple[str, Usage]:
-    """The model that answered and what it spent. Raises `BrokenReplyError` when the body is not a JSON object."""
+    """The model that answered and what it spent. Raises `BrokenReplyError` when the body is not a JSON object, or says
+    that it is an error: some servers say so with status 200.
+    """
     try:
         answer = _answer.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         what = "an empty body" if not body.strip() else f"a body that is not the JSON it should be ({error})"
         raise BrokenReplyError(f"{where} answered with {what}") from None
+    if answer.error is not None:
+        said = answer.error.message if isinstance(answer.error, ErrorFields) else answer.error
+        raise BrokenReplyError(f"{where} answered with an error where an answer was due: {said or 'no reason given'}")
     return answer.model or "", answer.usage.usage() if answer.usage is not None else NO_USAGE

@@ -107,6 +107,9 @@ class OpenAIProvider:
             incoming.close()
             said = kind.decode("latin-1") or "no content type"
             raise BrokenReplyError(f"{self._name} answered {incoming.status} with {said} where JSON was due")
+        if not call.fields.stream:
+            incoming.close()
+            raise BrokenReplyError(f"{self._name} answered with a stream where a whole answer was due")
         headers, packing = _visible(incoming.headers)
         if packing:
             incoming.close()

@@ -65,6 +65,9 @@ def test_an_answer_that_says_nothing_of_itself(body: bytes) -> None:
         (b'{"usage":{"prompt_tokens":"9"}}', "not the JSON it should be"),
         (b'{"model":"\xff"}', "not the JSON it should be"),
         (DEEP, "not the JSON it should be"),
+        (b'{"error":{"message":"on strike","code":5}}', "an error where an answer was due: on strike"),
+        (b'{"error":"on strike"}', "an error where an answer was due: on strike"),
+        (b'{"error":{}}', "an error where an answer was due: no reason given"),
     ],
 )
 def test_what_is_no_answer(body: bytes, said: str) -> None:

@@ -192,15 +192,30 @@ def test_a_packed_answer_that_cannot_be_unpacked(at: Callable[..., None], packin
             answer_with("HTTP/1.1 200 OK\ncontent-length: 2", b"{}"),
             "answered 200 with no content type where JSON was due",
         ),
-        (piped(EVENTS, "text/event-stream", "content-encoding: gzip"), "compressed a stream"),
-        (piped(ROLE + DONE), "without a finish_reason"),
-        (piped(b""), "without saying that it was complete"),
+        (json(b'{"error":{"message":"on strike"}}'), "an error where an answer was due: on strike"),
+        (piped(EVENTS), "with a stream where a whole answer was due"),
     ],
 )
 def test_what_is_no_answer(at: Callable[..., None], answer: bytes, said: str) -> None:
     async def scenario(provider: OpenAIProvider) -> None:
         with pytest.raises(BrokenReplyError, match=said):
             await send(provider, now())
+
+    at(answer, scenario)
+
+
+@pytest.mark.parametrize(
+    ("answer", "said"),
+    [
+        (piped(EVENTS, "text/event-stream", "content-encoding: gzip"), "compressed a stream"),
+        (piped(ROLE + DONE), "without a finish_reason"),
+        (piped(b""), "without saying that it was complete"),
+    ],
+)
+def test_what_is_no_stream(at: Callable[..., None], answer: bytes, said: str) -> None:
+    async def scenario(provider: OpenAIProvider) -> None:
+        with pytest.raises(BrokenReplyError, match=said):
+            await send(provider, now(streaming()))
 
     at(answer, scenario)
 

@@ -1,0 +1,140 @@
+"""A provider that does to each call what its cell says, and remembers when it was tried."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import socket
+import struct
+from collections import defaultdict
+from collections.abc import Mapping
+from typing import Any, Self
+
+from faults.matrix import Cell
+from faults.wire import End, Scene
+
+PRIMARY = "primary"
+SPARE = "spare"
+"""The target that stands in, and the model that does where only another model can."""
+
+
+class FaultServer:
+    """Listens on loopback; the cell is named by the last message of a call, the target by the path."""
+
+    def __init__(self, cells: Mapping[str, Cell]) -> None:
+        self._cells = cells
+        self._tasks: set[asyncio.Task[None]] = set()
+        self.tries: dict[tuple[str, str], list[float]] = defaultdict(list)
+        """When each (cell, `primary` or `spare`) was tried, in seconds of the loop's clock."""
+        self.port = 0
+
+    async def __aenter__(self) -> Self:
+        self._server = await asyncio.start_server(self._accept, "127.0.0.1", 0, limit=1 << 20, backlog=1024)
+        self.port = self._server.sockets[0].getsockname()[1]
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self._server.close()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._tasks.add(task)
+        try:
+            while await self._answer(reader, writer):
+                pass
+        except (OSError, asyncio.IncompleteReadError, asyncio.CancelledError):
+            pass
+        finally:
+            self._tasks.discard(task)
+            writer.close()
+
+    async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
+        """One request; returns whether the connection goes on."""
+        first, *fields = (await reader.readuntil(b"\r\n\r\n")).lower().split(b"\r\n")
+        length = next(int(field[15:]) for field in fields if field.startswith(b"content-length:"))
+        asked: dict[str, Any] = json.loads(await reader.readexactly(length))
+        cell = self._cells[asked["messages"][-1]["content"]]
+        target = SPARE if first.startswith(b"post /spare/") else PRIMARY
+        tries = self.tries[cell.name, target]
+        tries.append(asyncio.get_running_loop().time())
+        scene = Scene(cell.name, asked["model"], stream=bool(asked.get("stream")), mid=cell.where == "middle")
+        if not _strikes(cell, target, len(tries)):
+            steps = scene.sound()
+        elif (
+            cell.fault.act is None
+        ):  # the network's faults are at addresses of their own; of the spare, only this is left
+            steps = [End.RESET]
+        else:
+            steps = cell.fault.act(scene)
+        for step in steps:
+            if isinstance(step, bytes):
+                writer.write(step)
+                await writer.drain()
+                await asyncio.sleep(0)
+            elif isinstance(step, float):
+                await asyncio.sleep(step)
+            else:
+                await _end(step, reader, writer)
+                return False
+        return True
+
+
+def _strikes(cell: Cell, target: str, number: int) -> bool:
+    if target == SPARE:
+        return cell.where == "everywhere"
+    return cell.where != "once" or number == 1
+
+
+async def _end(end: End, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    if end is End.SILENCE:
+        await reader.read()  # until the client gives up
+    elif end is End.RESET:
+        await asyncio.sleep(0.05)  # a reset overtakes what was written just before it
+        connection = writer.get_extra_info("socket")
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+
+
+class BrokenNetwork:
+    """Addresses at which there is no connection to be had: refused, silent, without TLS, without a name."""
+
+    def __init__(self) -> None:
+        self._refusing = socket.socket()
+        self._refusing.bind(("127.0.0.1", 0))  # bound and not listening: nobody else gets the port
+        self._full = socket.socket()
+        self._full.bind(("127.0.0.1", 0))
+        self._full.listen(0)
+        self._fillers: list[socket.socket] = []
+        for _ in range(4):  # its queue is full, so that further connections are not answered
+            filler = socket.socket()
+            filler.setblocking(False)
+            filler.connect_ex(self._full.getsockname())
+            self._fillers.append(filler)
+
+    async def __aenter__(self) -> Self:
+        self._plain = await asyncio.start_server(_in_plain, "127.0.0.1", 0)
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self._plain.close()
+        for one in (self._refusing, self._full, *self._fillers):
+            one.close()
+
+    def urls(self) -> dict[str, str]:
+        """The address for each fault of the network."""
+        plain = self._plain.sockets[0].getsockname()[1]
+        return {
+            "refused": f"http://127.0.0.1:{self._refusing.getsockname()[1]}/v1",
+            "black hole": f"http://127.0.0.1:{self._full.getsockname()[1]}/v1",
+            "not TLS": f"https://127.0.0.1:{plain}/v1",
+            "no such host": "http://nowhere.invalid/v1",
+        }
+
+
+async def _in_plain(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    await reader.read(1)
+    writer.write(b"HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\nconnection: close\r\n\r\n")
+    writer.close()
