@@ -14,6 +14,7 @@ import ai_client
 from ai_client import errors
 from ai_client.cli.group import cli
 from ai_client.errors import RETRYABLE_STATUSES, AIClientError, UpstreamStatusError
+from ai_client.routing import rules
 
 FOLDER: Final = Path(__file__).parents[1] / "docs" / "reference"
 _WIDTH: Final = 100
@@ -50,6 +51,28 @@ _ATTRIBUTES: Final = """
 Every error has `message`, `param` (the field at fault, or None) and `retry_after` (seconds, or None when unknown).
 """
 
+_RETRIES: Final = f"""\
+# What is tried again
+
+{_MADE.format(source="src/ai_client/routing/rules.py")}
+
+One table decides, for library, daemon and batches alike. `max_retries` is of `[api]`, the other keys of
+`[routing]`. Why it is so: [why/faults.md](../why/faults.md).
+"""
+
+_BOUNDS: Final = f"""
+
+For all of them:
+
+- No wait outlasts the call's deadline, and `max_attempts` bounds the tries over all targets.
+- Waits grow from `retry_base_delay` to `retry_max_delay`, with full jitter. `Retry-After` (seconds or a date) and
+  `retry-after-ms` are waited out and spread; one longer than `retry_max_delay` ends the tries at this target.
+- One call tries one target at most {rules.QUICK_TRIES} times within {rules.QUICK_WINDOW:g} seconds.
+- What is passed through with another method than GET or HEAD is not sent twice once it may have arrived, except after:
+  {{harmless}}.
+- When all targets fail, the first one's error comes back.
+"""
+
 _LIBRARY: Final = f"""\
 # The library
 
@@ -62,7 +85,7 @@ Everything here is imported from `ai_client`. The package is typed (PEP 561). A 
 
 def pages() -> Mapping[str, Callable[[], str]]:
     """The pages by file name, each with what makes its text."""
-    return {"cli.md": command_line, "errors.md": error_table, "library.md": library}
+    return {"cli.md": command_line, "errors.md": error_table, "library.md": library, "retries.md": retries}
 
 
 # ---- cli.md
@@ -130,6 +153,19 @@ def _error_row(kind: type[AIClientError]) -> str:
     meaning = " ".join((inspect.getdoc(kind) or "").split())
     code = f"`{kind.code}`" if kind.code else ""
     return f"| `{kind.__name__}` | {base} | {status} | `{kind.type}` | {code} | {retryable} | {meaning} |"
+
+
+# ---- retries.md
+
+
+def retries() -> str:
+    """The table of `routing.rules`."""
+    rows = ["| what | covers | same target again | then | why |", "|---|---|---|---|---|"]
+    for rule in rules.TABLE:
+        again = {0: "no", 1: "once"}.get(rule.again, "up to `max_retries`")
+        rows.append(f"| {rule.name} | {rule.covers} | {again} | {rule.onward.value} | {rule.why} |")
+    harmless = ", ".join(rule.name for rule in rules.TABLE if not rule.acted)
+    return f"{_RETRIES}\n" + "\n".join(rows) + _BOUNDS.format(harmless=harmless)
 
 
 # ---- library.md

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import functools
 import hashlib
 import os
 import random
@@ -196,6 +195,7 @@ def build(config: Config, shared: Shared) -> Service:
             config.routing.retry_max_delay,
         ),
         quotas=_quotas(config, shared.quota, table_of_prices),
+        larger=table.larger,
         cache=_cache_settings(config, shared),
         budgets=_budgets(config, shared),
         habits=shared.quota.habits,
@@ -241,15 +241,15 @@ def build_local(config: Config, shared: Shared, address: str, token: str) -> Ser
     path = address.removeprefix("unix:") if address.startswith("unix:") else None
     base = "http://localhost" if path is not None else address if "://" in address else f"http://{address}"
     origin = Origin.parse(f"{base}/v1")
-    performance = config.performance
     tls = client_context(ca_bundle=config.security.cert_path) if origin.secure else None
-    settings = PoolSettings(size=_LOCAL_POOL, connect_timeout=performance.connection_timeout, tls=tls, unix_path=path)
-    total = performance.total_timeout
+    patience = config.performance
+    settings = PoolSettings(size=_LOCAL_POOL, connect_timeout=patience.connection_timeout, tls=tls, unix_path=path)
+    total = patience.total_timeout
     provider = OpenAIProvider(
         "daemon",
         Pool(origin, settings),
         Wire(origin, token, _USER_AGENT, stream_usage=True),
-        Patience(total, total, performance.request_timeout_buffer),
+        Patience(total, total, patience.request_timeout_buffer),
         shared.clock,
         token,
     )
@@ -302,6 +302,7 @@ def _table(config: Config) -> ModelTable:
             default=config.models.default,
             aliases=routing.aliases,
             fallback=config.models.fallback,
+            larger=routing.larger,
             auto=AutoModels(routing.simple, routing.moderate, routing.complex),
         )
     except ValueError as error:
@@ -309,7 +310,6 @@ def _table(config: Config) -> ModelTable:
 
 
 def _quotas(config: Config, keeper: Keeper, table: PriceTable) -> Quotas:
-    counts_money = any(quota.dollars for quota in config.quotas.values())
     return Quotas(
         keeper.providers,
         keeper.apps,
@@ -317,7 +317,7 @@ def _quotas(config: Config, keeper: Keeper, table: PriceTable) -> Quotas:
         keeper.habits,
         keeper.pauses,
         {name: app.weight for name, app in config.apps.items() if app.weight != 1},
-        table.lookup if counts_money else None,
+        table.lookup if any(quota.dollars for quota in config.quotas.values()) else None,
     )
 
 
@@ -351,8 +351,8 @@ def _cache(config: Config, clock: Clock, journal: Journal) -> CacheBackend | Non
     if caching.persistent == "auto" and not _writable(caching.cache_dir):
         journal.info("cache_in_memory", reason=f"{caching.cache_dir} is not a directory that can be written to")
         return memory
-    report = functools.partial(journal.warning, "cache_failed")
-    return TieredCache(memory, SqliteCache(clock, caching.cache_dir, max_bytes, lambda text: report(message=text)))
+    disk = SqliteCache(clock, caching.cache_dir, max_bytes, lambda text: journal.warning("cache_failed", message=text))
+    return TieredCache(memory, disk)
 
 
 def _cache_settings(config: Config, shared: Shared) -> CacheSettings | None:

@@ -54,6 +54,8 @@ def _check_models(config: Config, values: Values, findings: Findings) -> None:
                 findings.refuse_value(given.origin, section, key, printed(model), hint)
 
     need("routing", "aliases", config.routing.aliases.values(), served)
+    larger = config.routing.larger
+    need("routing", "larger", [*larger, *larger.values()], served | set(config.routing.aliases))
     need("models", "default", [config.models.default], callable_names)
     need("models", "fallback", config.models.fallback, served | set(config.routing.aliases))
     for complexity in _AUTO:

@@ -69,7 +69,11 @@ class Api:
     timeout: float = key(
         _SECONDS, 30.0, "What one attempt may take until a whole answer, or a stream's first byte.", unit="seconds"
     )
-    max_retries: int = key(integer(0, 100), 3, "Further attempts at one target after its first one failed.")
+    max_retries: int = key(
+        integer(0, 100),
+        3,
+        "The most further attempts at one target after its first one failed; what failed says how many it gets.",
+    )
     connection_pool_size: int = key(
         integer(1, 100_000), 100, "Connections to the provider at once, idle ones included."
     )
@@ -174,6 +178,11 @@ class Monitoring:
 class Routing:
     """Names that choose a model, and how failures are retried."""
 
+    larger: Mapping[str, str] = key(
+        aliases(),
+        MappingProxyType({}),
+        "Where a prompt goes that does not fit a model: `gpt-4.1: gemini-2.5-flash`.",
+    )
     aliases: Mapping[str, str] = key(
         aliases(), MappingProxyType({}), "Other names for models: `fast: gemini-2.5-flash, cheap: deepseek-v3.2`."
     )

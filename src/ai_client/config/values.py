@@ -248,7 +248,7 @@ def aliases() -> Kind[Mapping[str, str]]:
 
     return Kind(
         "list of aliases",
-        "`alias: model` pairs separated by commas, each alias once and none of them `auto` or `default`, or nothing",
+        "`name: model` pairs separated by commas, each name once and none of them `auto` or `default`, or nothing",
         parse,
         lambda pairs: ", ".join(f"{alias}: {target}" for alias, target in pairs.items()),
     )

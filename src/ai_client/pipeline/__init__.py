@@ -24,7 +24,7 @@ from ai_client.pipeline.accounted import Accounted
 from ai_client.pipeline.base import AttemptStage, CallStage, PlanStage
 from ai_client.pipeline.budgeted import Budgeted
 from ai_client.pipeline.cached import Cached, CacheSettings
-from ai_client.pipeline.fallback import Fallback
+from ai_client.pipeline.fallback import Fallback, nothing_larger
 from ai_client.pipeline.guarded import Guarded
 from ai_client.pipeline.limited import Limited, Quotas
 from ai_client.pipeline.observed import Observed
@@ -49,6 +49,7 @@ class Parts(msgspec.Struct, frozen=True):
     on_unknown_price: Callable[[str], None]
     refuse_unknown_price: bool
     retry: RetrySettings
+    larger: Callable[[str], Sequence[Target]] = nothing_larger
     quotas: Quotas | None = None
     cache: CacheSettings | None = None
     budgets: Budgets | None = None
@@ -66,7 +67,7 @@ def build_pipeline(parts: Parts) -> Observed:
         attempt = Guarded(attempt, parts.health, parts.clock)
     allow_retry = always if parts.health is None else parts.health.allow_retry
     attempt = Retried(attempt, parts.retry, parts.clock, parts.rng, parts.sinks, allow_retry)
-    plan: PlanStage = Fallback(attempt, parts.retry.max_attempts, parts.clock)
+    plan: PlanStage = Fallback(attempt, parts.retry.max_attempts, parts.clock, parts.larger)
     if parts.budgets is not None:
         plan = Budgeted(plan, parts.budgets, parts.price, parts.habits)
     call: CallStage = Routed(plan, parts.decide, parts.pass_through)

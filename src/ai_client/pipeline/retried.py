@@ -9,12 +9,13 @@ from collections.abc import Callable, Sequence
 import msgspec
 
 from ai_client.clock import Clock
-from ai_client.errors import AIClientError, UpstreamError
+from ai_client.errors import AIClientError
 from ai_client.model.call import Attempt
 from ai_client.model.events import AttemptFailed
 from ai_client.model.reply import Reply
 from ai_client.pipeline.base import AttemptStage
 from ai_client.routing.retry import backoff
+from ai_client.routing.rules import may_repeat, rule_for, spaced
 from ai_client.telemetry.base import Sink
 
 
@@ -33,10 +34,10 @@ def always(_target: str) -> bool:
 
 
 class Retried:
-    """Tries one target up to `max_retries` times more, within the call's deadline and its budget of attempts.
+    """Tries one target again as `routing.rules` allows, up to `max_retries` times, within the call's deadline and its
+    budget of attempts, and only while the target's retry budget allows it.
 
-    Only what the provider did wrong is tried again (`UpstreamError.retryable`). What our own limiter refused is not:
-    it has already waited as long as it could. A Retry-After longer than `max_delay` ends the tries at this target.
+    A Retry-After longer than `max_delay` ends the tries at this target.
     """
 
     __slots__ = ("_allow", "_clock", "_inner", "_rng", "_settings", "_sinks")
@@ -78,16 +79,20 @@ class Retried:
         """Seconds until the next try, None for no more."""
         settings = self._settings
         call = attempt.call
-        if not (isinstance(error, UpstreamError) and error.retryable and (call.repeatable or not error.sent)):
+        rule = rule_for(error)
+        if attempt.number > min(rule.again, settings.max_retries) or call.record.attempts >= settings.max_attempts:
             return None
-        if attempt.number > settings.max_retries or call.record.attempts >= settings.max_attempts:
+        if not may_repeat(rule, error, repeatable=call.repeatable):
             return None
         wait = backoff(attempt.number, settings.base_delay, settings.max_delay, self._rng)
+        if rule.slow:
+            wait = max(wait, settings.base_delay / 2)
         if error.retry_after is not None:
             if error.retry_after > settings.max_delay:
                 return None
             # at least as long as asked, and spread: everybody was told the same
             wait = error.retry_after + min(wait, settings.base_delay)
+        wait = spaced(attempt.number, wait)
         left = (call.deadline_ns - self._clock.monotonic_ns()) / 1e9
         return wait if wait < left and self._allow(attempt.target.name) else None
 

@@ -49,10 +49,12 @@ class ModelTable:
         default: str,
         aliases: Mapping[str, str] | None = None,
         fallback: Sequence[str] = (),
+        larger: Mapping[str, str] | None = None,
         auto: AutoModels | None = None,
     ) -> None:
-        """`offers` are in order of preference. `default`, `fallback`, the aliases' targets and the models of `auto` may
-        be models, `provider/model` or aliases; `default` and aliases may stand for `auto`, too.
+        """`offers` are in order of preference. `default`, `fallback`, the aliases' targets, the models of `auto` and
+        those of `larger` (by the model that is too small) may be models, `provider/model` or aliases; `default` and
+        aliases may stand for `auto`, too.
 
         Raises ValueError, with every mistake, for aliases that lead in a circle or bear a reserved name, and for `auto`
         where it cannot stand.
@@ -69,11 +71,16 @@ class ModelTable:
         self._names = {name: _follow(name, names) for name in names}
         self._names[""] = self._names[DEFAULT]
         self._fallback = tuple(target for name in fallback for target in self._serving(self._names.get(name, name)))
+        self._larger = {
+            self._names.get(small, small): self._serving(self._names.get(large, large))
+            for small, large in (larger or {}).items()
+        }
         self._auto: dict[QueryComplexity, str] = {}
         if auto is not None:
             self._auto = {each: str(getattr(auto, each.value)) for each in QueryComplexity}
         self._chains = self._known_chains()
         used = [("the default model", default), *certain]
+        used += ((f"the model larger than {small!r}", name) for small, name in (larger or {}).items())
         used += ((f"what the alias {alias!r} stands for", name) for alias, name in aliases.items())
         self.unserved = tuple(
             f"{what} is {name!r}, which no provider serves" for what, name in used if not self._is_served(name)
@@ -96,6 +103,10 @@ class ModelTable:
         if not chain:
             raise self._unknown(asked, name)
         return chain
+
+    def larger(self, model: str) -> Chain:
+        """The targets for a prompt that does not fit `model`; none where no larger one is configured."""
+        return self._larger.get(model, ())
 
     def known(self) -> tuple[str, ...]:
         """Every name that may be asked for: the listed models, by provider; `auto`; the aliases.

@@ -37,7 +37,6 @@ MOVES_ON = [
     UpstreamStatusError("x", status=429),
     RateLimitedError("x"),
     OverloadedError("x"),
-    ContextLengthError("x"),
 ]
 COMES_BACK = [
     InvalidRequestError("x"),
@@ -109,6 +108,7 @@ def test_the_attempts_are_bounded_over_all_targets(run: Run) -> None:
         ("POST", ConnectError("x"), ["a", "b", "c"]),
         ("POST", UpstreamTimeoutError("x", phase="connect"), ["a", "b", "c"]),
         ("POST", RateLimitedError("x"), ["a", "b", "c"]),
+        ("POST", UpstreamStatusError("x", status=429), ["a", "b", "c"]),
         ("GET", BrokenReplyError("x"), ["a", "b", "c"]),
     ],
 )
@@ -129,3 +129,30 @@ def test_nothing_is_begun_after_the_deadline(run: Run) -> None:
     with pytest.raises(ConnectError):
         run(Fallback(inside, 6, clock)(call, TARGETS))
     assert tried(inside) == ["a"]
+
+
+def test_a_prompt_that_does_not_fit_skips_the_same_model_elsewhere(run: Run) -> None:
+    inside = Inside(ContextLengthError("too long"), reply(b"n"))
+    assert run(Fallback(inside, 6, FakeClock())(make_call(), TARGETS)).body == b"n"
+    assert tried(inside) == ["a", "c"]
+
+
+def test_a_larger_model_comes_before_the_fallback(run: Run) -> None:
+    big = Target("big", "m-long", "m-long")
+    inside = Inside(ContextLengthError("too long"), reply(b"long"))
+    stage = Fallback(inside, 6, FakeClock(), {"m": (big,)}.__getitem__)
+    assert run(stage(make_call(), TARGETS)).body == b"long"
+    assert tried(inside) == ["a", "big"]
+
+
+def test_what_the_larger_model_says_is_what_comes_back(run: Run) -> None:
+    larger = {"m": (Target("big", "l", "l"),), "l": (Target("a", "m", "m"),), "n": ()}
+    inside = Inside(ContextLengthError("m"), ContextLengthError("l"), UpstreamStatusError("n is down", status=500))
+    with pytest.raises(UpstreamStatusError, match="n is down"):
+        run(Fallback(inside, 6, FakeClock(), larger.__getitem__)(make_call(), TARGETS))
+    assert tried(inside) == ["a", "big", "c"], "and never back to what was too small"
+
+
+def test_where_nothing_is_larger_the_caller_hears_so(run: Run) -> None:
+    with pytest.raises(ContextLengthError):
+        run(Fallback(Inside(ContextLengthError("too long")), 6, FakeClock())(make_call(), TARGETS[:2]))

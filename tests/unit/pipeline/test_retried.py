@@ -30,6 +30,7 @@ from tests.virtual import run_virtually
 
 SECOND = 1_000_000_000
 DOWN = UpstreamStatusError("down", status=503)
+BUSY = UpstreamStatusError("busy", status=429)
 
 
 class Highest(random.Random):
@@ -80,7 +81,7 @@ def test_a_success_is_not_repeated() -> None:
 
 
 def test_it_tries_again_after_longer_and_longer_waits() -> None:
-    trial = Trial(DOWN, DOWN, DOWN, reply(b"4"))
+    trial = Trial(BUSY, BUSY, BUSY, reply(b"4"))
     assert (trial.body, trial.tries) == (b"4", 4)
     assert trial.seconds == pytest.approx(0.5 + 1 + 2, abs=1e-6)
     assert [attempt.number for attempt in trial.inside.attempts] == [1, 2, 3, 4]
@@ -91,25 +92,25 @@ def test_it_tries_again_after_longer_and_longer_waits() -> None:
         "p/m",
         1,
         "upstream_error",
-        503,
-        "down",
+        429,
+        "busy",
     )
 
 
 def test_the_wait_is_bounded() -> None:
-    trial = Trial(DOWN, DOWN, DOWN, reply(), base_delay=10.0, max_delay=15.0)
+    trial = Trial(BUSY, BUSY, BUSY, reply(), base_delay=10.0, max_delay=15.0)
     assert trial.seconds == pytest.approx(10 + 15 + 15, abs=1e-6)
 
 
 def test_the_jitter_is_drawn_from_the_generator_that_was_given() -> None:
     drawn = random.Random(7)
-    expected = sum(drawn.uniform(0, longest) for longest in (0.5, 1.0, 2.0))
-    assert Trial(DOWN, DOWN, DOWN, reply(), rng=random.Random(7)).seconds == pytest.approx(expected, abs=1e-6)
+    expected = sum(max(0.25, drawn.uniform(0, longest)) for longest in (0.5, 1.0, 2.0))
+    assert Trial(BUSY, BUSY, BUSY, reply(), rng=random.Random(7)).seconds == pytest.approx(expected, abs=1e-6)
 
 
 def test_after_the_last_try_the_last_error_is_the_answer() -> None:
     last = BrokenReplyError("the last")
-    trial = Trial(DOWN, DOWN, last, max_retries=2)
+    trial = Trial(BUSY, BUSY, last, max_retries=2)
     assert (trial.error, trial.tries) == (last, 3)
     assert trial.sink.failures[-1].waits_ns == -1
 
@@ -119,7 +120,7 @@ def test_without_retries_there_is_one_try() -> None:
 
 
 def test_the_budget_is_of_the_call_over_all_its_targets() -> None:
-    trial = Trial(DOWN, call=make_call(record=make_record(attempts=4)), max_retries=5, max_attempts=6)
+    trial = Trial(BUSY, call=make_call(record=make_record(attempts=4)), max_retries=5, max_attempts=6)
     assert trial.tries == 2
     assert trial.call.record.attempts == 6
 
@@ -130,6 +131,9 @@ def test_the_budget_is_of_the_call_over_all_its_targets() -> None:
         InvalidRequestError("x"),
         AuthenticationError("x"),
         UpstreamStatusError("x", status=501),
+        UpstreamTimeoutError("it was silent for a whole time-out", phase="first_byte"),
+        UpstreamTimeoutError("the same", phase="connect"),
+        UpstreamStatusError("no money", status=429, code="insufficient_quota"),
         RateLimitedError("our own limiter has waited long enough", retry_after=0.1),
     ],
     ids=repr,
@@ -144,9 +148,24 @@ def test_an_error_without_a_code_is_told_by_its_type() -> None:
     assert Trial(AIClientError("x")).sink.failures[0].code == "api_error"
 
 
-@pytest.mark.parametrize("make", [lambda: ConnectError("x"), lambda: UpstreamTimeoutError("x", phase="total")])
-def test_what_went_wrong_with_the_provider_is_tried_again(make: Callable[[], AIClientError]) -> None:
+@pytest.mark.parametrize("make", [lambda: ConnectError("x"), lambda: BrokenReplyError("x"), lambda: DOWN])
+def test_what_went_wrong_with_the_provider_is_tried_once_more(make: Callable[[], AIClientError]) -> None:
     assert Trial(make(), reply()).tries == 2
+    assert Trial(make(), make(), reply()).tries == 2
+
+
+def test_a_busy_provider_is_never_asked_again_at_once() -> None:
+    class Lowest(random.Random):
+        def uniform(self, a: float, b: float) -> float:
+            return a
+
+    assert Trial(BUSY, reply(), rng=Lowest()).seconds == pytest.approx(0.25, abs=1e-6)
+
+
+def test_no_three_seconds_hold_more_than_four_tries() -> None:
+    trial = Trial(*[after(0)] * 6, reply(), base_delay=0.0, max_retries=9, max_attempts=9)
+    assert trial.tries == 7
+    assert trial.seconds == pytest.approx(9, abs=1e-6)
 
 
 def test_what_the_provider_asks_for_is_honoured_and_spread() -> None:
@@ -165,7 +184,7 @@ def test_it_does_not_wait_longer_than_max_delay_whatever_it_is_asked() -> None:
 
 @pytest.mark.parametrize(("deadline", "tries"), [(0.4, 1), (0.5, 1), (0.6, 2), (1.6, 3)])
 def test_no_wait_goes_beyond_the_deadline(deadline: float, tries: int) -> None:
-    trial = Trial(DOWN, call=make_call(deadline_ns=int(deadline * SECOND)))
+    trial = Trial(BUSY, call=make_call(deadline_ns=int(deadline * SECOND)))
     assert trial.tries == tries
     assert trial.seconds <= deadline
 
@@ -177,10 +196,10 @@ def test_no_wait_goes_beyond_the_deadline(deadline: float, tries: int) -> None:
         ("POST", DOWN, 1),
         ("POST", UpstreamTimeoutError("x", phase="first_byte"), 1),
         ("DELETE", DOWN, 1),
-        ("POST", ConnectError("x"), 4),
-        ("POST", UpstreamTimeoutError("x", phase="connect"), 4),
-        ("GET", DOWN, 4),
-        ("HEAD", DOWN, 4),
+        ("POST", BUSY, 4),
+        ("POST", ConnectError("x"), 2),
+        ("GET", DOWN, 2),
+        ("HEAD", DOWN, 2),
     ],
 )
 def test_what_was_sent_and_is_not_ours_to_repeat_is_not(method: str, error: UpstreamError, tries: int) -> None:
@@ -207,7 +226,7 @@ def test_a_retry_that_its_target_s_budget_does_not_allow_is_none() -> None:
         return len(asked) < 2
 
     async def scenario(clock: FakeClock) -> None:
-        inside = Inside(DOWN)
+        inside = Inside(BUSY)
         with pytest.raises(UpstreamStatusError):
             await Retried(inside, RetrySettings(), clock, Highest(), [], allow)(make_attempt())
         assert (len(inside.attempts), asked) == (2, ["p/m", "p/m"])

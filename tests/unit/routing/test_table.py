@@ -252,3 +252,11 @@ def test_auto_cannot_stand_for_one_certain_model() -> None:
         "the model for simple prompts is 'any'",
         "the model for complex prompts is 'auto'",
     ]
+
+
+def test_a_larger_model_is_found_by_name_or_alias() -> None:
+    larger = {"gpt-4.1": "big", "o3": "nobody"}
+    made = ModelTable((A, B), default="gpt-4.1", aliases={"big": "llama"}, larger=larger)
+    assert made.larger("gpt-4.1") == (B_LLAMA,)
+    assert made.larger("o3") == made.larger("other") == ()
+    assert made.unserved == ("the model larger than 'o3' is 'nobody', which no provider serves",)
