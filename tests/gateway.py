@@ -143,7 +143,7 @@ class Recorder:
 
     def __init__(self) -> None:
         self.requests: list[Request] = []
-        self.answer = b'{"id":"x","object":"chat.completion","model":"gpt-4.1","choices":[]}'
+        self.answer = b'{"id":"x","object":"chat.completion","model":"gpt-4.1","choices":[],"data":[],"output":[]}'
         self.headers: list[tuple[bytes, bytes]] = [(b"content-type", b"application/json")]
         self.status = 200
         self.hold = False

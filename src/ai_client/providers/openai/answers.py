@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
 
 from ai_client.errors import BrokenReplyError
+from ai_client.model.request import Endpoint
 from ai_client.model.usage import NO_USAGE, Usage
 
 
@@ -56,11 +58,14 @@ class ErrorFields(msgspec.Struct, gc=False):
 
 
 class AnswerFields(msgspec.Struct, gc=False):
-    """A whole answer."""
+    """A whole answer; of its content only whether it is there."""
 
     model: str | None = ""
     usage: UsageFields | None = None
     error: ErrorFields | str | None = None
+    choices: msgspec.Raw = msgspec.Raw()
+    data: msgspec.Raw = msgspec.Raw()
+    output: msgspec.Raw = msgspec.Raw()
 
 
 class Delta(msgspec.Struct, gc=False):
@@ -118,9 +123,20 @@ class ErrorBody(msgspec.Struct, gc=False):
 _answer = msgspec.json.Decoder(AnswerFields)
 
 
-def read_answer(body: bytes, where: str) -> tuple[str, Usage]:
-    """The model that answered and what it spent. Raises `BrokenReplyError` when the body is not a JSON object, or says
-    that it is an error: some servers say so with status 200.
+_CONTENT: Mapping[Endpoint, str] = {
+    Endpoint.CHAT: "choices",
+    Endpoint.COMPLETIONS: "choices",
+    Endpoint.EMBEDDINGS: "data",
+    Endpoint.RESPONSES: "output",
+}
+"""The list that makes an answer one, by endpoint."""
+
+
+def read_answer(body: bytes, where: str, endpoint: Endpoint = Endpoint.OTHER) -> tuple[str, Usage]:
+    """The model that answered and what it spent.
+
+    Raises `BrokenReplyError` when the body is not a JSON object, or says that it is an error (some servers say so with
+    status 200), or lacks what `endpoint` answers with (`Endpoint.OTHER` demands nothing).
     """
     try:
         answer = _answer.decode(body)
@@ -130,4 +146,7 @@ def read_answer(body: bytes, where: str) -> tuple[str, Usage]:
     if answer.error is not None:
         said = answer.error.message if isinstance(answer.error, ErrorFields) else answer.error
         raise BrokenReplyError(f"{where} answered with an error where an answer was due: {said or 'no reason given'}")
+    member = _CONTENT.get(endpoint)
+    if member is not None and not bytes(getattr(answer, member)).startswith(b"["):
+        raise BrokenReplyError(f"{where} answered without {member}: its answer is not whole")
     return answer.model or "", answer.usage.usage() if answer.usage is not None else NO_USAGE

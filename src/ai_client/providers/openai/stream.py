@@ -25,6 +25,7 @@ class EventStream:
     __slots__ = (
         "_ended",
         "_error",
+        "_failure",
         "_finishers",
         "_incoming",
         "_input_tokens",
@@ -41,6 +42,7 @@ class EventStream:
         self._input_tokens = input_chars // _CHARS_PER_TOKEN
         self._parser = EventParser()
         self._ready = b""
+        self._failure: AIClientError | None = None  # found behind events that the caller has not had yet
         self._finishers: list[Callable[[StreamEnd], None]] | None = []
         self._error: BaseException | None = None
         self._ended = False
@@ -50,8 +52,9 @@ class EventStream:
         ready = []
         judge = self._judge
         try:
-            while not judge.content and not judge.done:
+            while not judge.content and self._more():
                 ready.append(self._take(await self._incoming.read()))
+            self._more()  # nobody has seen anything: what broke in the same piece can be tried elsewhere, too
         except BaseException:
             self._incoming.close()
             raise
@@ -74,9 +77,8 @@ class EventStream:
             if self._error is not None:
                 raise self._error
             raise StopAsyncIteration
-        judge = self._judge
         try:
-            while not judge.done:
+            while self._more():
                 out = self._take(await self._incoming.read())
                 if out:
                     return out
@@ -94,16 +96,16 @@ class EventStream:
 
         def pass_on(piece: bytes) -> bool:
             out = self._take(piece)
-            return (not out or write(out)) and not judge.done
+            return (not out or write(out)) and self._failure is None and not judge.done
 
         ready, self._ready = self._ready, b""
         if ready and not write(ready):
             await drain()
         try:
-            while not judge.done:
+            while self._more():
                 if await self._incoming.feed(pass_on):
                     pass_on(b"")
-                elif not judge.done:
+                elif self._more():
                     await drain()
         except BaseException as error:
             self._incoming.close()
@@ -123,36 +125,56 @@ class EventStream:
         if not self._ended:
             self._incoming.close()
             unread, self._ready = self._ready, b""
-            self._end(None, cancelled=bool(unread) or not self._judge.done)
+            self._end(None, cancelled=bool(unread) or self._failure is not None or not self._judge.done)
+
+    def _more(self) -> bool:
+        """Is there more to read? Raises what was found behind the last events handed on."""
+        if self._failure is not None:
+            raise self._failure
+        return not self._judge.done
 
     def _take(self, piece: bytes) -> bytes:
-        """One piece from the provider: what of it the caller gets. Raises when the stream breaks off or lies."""
+        """One piece from the provider: what of it the caller gets. Raises when the stream breaks off or lies.
+
+        Good events before the break are handed on first; the break is then told by the next `_more`.
+        """
         judge = self._judge
         events = self._parser.feed(piece) if piece else self._parser.finish()
         if not piece and not events:
             left = " in the middle of an event" if self._parser.pending else ""
             raise BrokenReplyError(f"{self._where} ended its stream{left} without saying that it was complete")
+        good = 0
         hidden = over = False
-        for event in events:
-            if over:  # what follows the end is not of the answer, in this piece as little as in a later one
-                hidden = True
-                event.raw = b""
-            elif event.kind == "silent":
-                continue
-            elif not judge.read(event.data):
-                hidden = True
-                event.raw = b""
-            elif judge.error is not None:
-                raise stream_error(self._where, judge.error)
-            elif judge.done:
-                if not judge.finished:
-                    raise BrokenReplyError(
-                        f"{self._where} ended its stream without a finish_reason: its answer is not whole"
-                    )
-                over = True
+        try:
+            for event in events:
+                if over:  # what follows the end is not of the answer, in this piece as little as in a later one
+                    hidden = True
+                    event.raw = b""
+                elif event.kind == "event":
+                    if not judge.read(event.data):
+                        hidden = True
+                        event.raw = b""
+                    elif judge.error is not None or judge.done:
+                        over = self._sound_end()
+                good += 1
+        except AIClientError as error:
+            out = b"".join([event.raw for event in events[:good]])
+            if not out:
+                raise
+            self._failure = error
+            return out
         if len(events) == 1 and not hidden:
             return events[0].raw
         return b"".join([event.raw for event in events])
+
+    def _sound_end(self) -> bool:
+        """True when the last event ended the answer as it should; raises when it is an error, or an end too soon."""
+        judge = self._judge
+        if judge.error is not None:
+            raise stream_error(self._where, judge.error)
+        if not judge.finished:
+            raise BrokenReplyError(f"{self._where} ended its stream without a finish_reason: its answer is not whole")
+        return True
 
     def _end(self, error: BaseException | None, *, cancelled: bool = False) -> None:
         self._ended = True

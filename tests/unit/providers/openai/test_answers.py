@@ -8,6 +8,7 @@ import msgspec
 import pytest
 
 from ai_client.errors import BrokenReplyError
+from ai_client.model.request import Endpoint
 from ai_client.model.usage import NO_USAGE, Usage
 from ai_client.providers.openai.answers import read_answer
 
@@ -73,3 +74,20 @@ def test_an_answer_that_says_nothing_of_itself(body: bytes) -> None:
 def test_what_is_no_answer(body: bytes, said: str) -> None:
     with pytest.raises(BrokenReplyError, match=said):
         read_answer(body, "p")
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "member"),
+    [
+        (Endpoint.CHAT, "choices"),
+        (Endpoint.COMPLETIONS, "choices"),
+        (Endpoint.EMBEDDINGS, "data"),
+        (Endpoint.RESPONSES, "output"),
+    ],
+)
+def test_an_answer_has_what_its_endpoint_answers_with(endpoint: Endpoint, member: str) -> None:
+    assert read_answer(msgspec.json.encode({"model": "m-1", member: [], "error": None}), "p", endpoint)[0] == "m-1"
+    bodies: list[dict[str, Any]] = [{}, {member: None}, {member: {}}]
+    for body in bodies:
+        with pytest.raises(BrokenReplyError, match=f"p answered without {member}"):
+            read_answer(msgspec.json.encode(body), "p", endpoint)

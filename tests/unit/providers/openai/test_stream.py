@@ -130,6 +130,57 @@ def test_broken_off_later_it_says_so(run: Run, pieces: list[bytes], said: str) -
     assert trial.fed.let_go == "closed "
 
 
+@pytest.mark.parametrize("bad", [event({"error": {"message": "busy"}}), b"data: {\n\n", DONE])
+def test_what_came_with_the_break_is_handed_on_before_it(run: Run, bad: bytes) -> None:
+    more = chunk("more")
+    trial = Trial(run, HELLO, b": still\n\n" + more + bad + chunk("never"))
+    assert trial.got == [HELLO, b": still\n\n" + more]
+    assert isinstance(trial.error, AIClientError)
+    assert trial.ends[0].error is trial.error
+    assert trial.ends[0].usage == Usage(10, 3, estimated=True), "5 and 4 characters came"
+    assert trial.fed.let_go == "closed "
+
+
+def test_content_that_came_with_the_break_is_not_shown_while_it_can_be_tried_elsewhere(run: Run) -> None:
+    trial = Trial(run, HELLO + b"data: {\n\n")
+    assert isinstance(trial.error, BrokenReplyError)
+    assert (trial.opened, trial.fed.let_go) == (False, "closed ")
+
+
+def test_a_stream_closed_before_its_break_was_told_was_given_up(run: Run) -> None:
+    async def scene() -> None:
+        stream = EventStream(Fed((HELLO, chunk("more") + b"data: {\n\n")), ChunkJudge(hide_usage=True), "p", 41)
+        ends: list[StreamEnd] = []
+        await stream.open()
+        stream.on_end(ends.append)
+        assert [await anext(stream), await anext(stream)] == [HELLO, chunk("more")]
+        await stream.aclose()
+        assert ends[0].cancelled
+
+    run(scene())
+
+
+@pytest.mark.parametrize("bad", [event({"error": {"message": "busy"}}), b"data: {\n\n", DONE])
+def test_a_relay_hands_on_what_came_with_the_break(run: Run, bad: bytes) -> None:
+    async def scene() -> None:
+        stream = EventStream(Fed((HELLO, chunk("more") + bad)), ChunkJudge(hide_usage=True), "p", 41)
+        got: list[bytes] = []
+
+        def write(piece: bytes) -> bool:
+            got.append(piece)
+            return True
+
+        async def drain() -> None:
+            raise AssertionError("nobody was slow")
+
+        await stream.open()
+        with pytest.raises(AIClientError):
+            await stream.relay(write, drain)
+        assert got == [HELLO, chunk("more")]
+
+    run(scene())
+
+
 def test_a_broken_stream_is_counted_for_what_came(run: Run) -> None:
     assert Trial(run, HELLO).ends[0].usage == Usage(10, 2, estimated=True), "41 characters in, 5 out, 4 to a token"
     assert Trial(run, HELLO, USAGE).ends[0].usage == COUNTED
