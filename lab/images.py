@@ -24,7 +24,6 @@ _SILENT: Final = (
     "fstrim.timer",
 )
 """Units that would only cost fifty nodes on two cores their time."""
-_MIRROR: Final = "http://deb.debian.org/debian"
 
 
 def folder() -> Path:
@@ -43,7 +42,7 @@ def image(suite: str) -> Path:
     part = ready.with_suffix(f".part{os.getpid()}")
     part.parent.mkdir(parents=True, exist_ok=True)
     try:
-        call("debootstrap", "--variant=minbase", f"--include={_INCLUDED}", suite, str(part), mirror())
+        call("debootstrap", "--variant=minbase", f"--include={_INCLUDED}", suite, str(part), *mirror())
         call("chroot", str(part), "systemctl", "mask", *_SILENT)
         shutil.rmtree(part / "var/cache/apt/archives", ignore_errors=True)
         # Whoever finds no identity of its own takes the one that D-Bus kept: all nodes would then be one machine.
@@ -55,12 +54,12 @@ def image(suite: str) -> Path:
     return ready
 
 
-def mirror(apt: Path = Path("/etc/apt")) -> str:
-    """The mirror that this machine itself installs Debian from, or Debian's own."""
+def mirror(apt: Path = Path("/etc/apt")) -> tuple[str, ...]:
+    """The mirror that this machine itself installs Debian from; none where it tells of none: debootstrap knows one."""
     for path in sorted([*apt.glob("sources.list"), *apt.glob("sources.list.d/*")]):
         found = re.search(
             r"^(?:URIs:|deb(?: \[.*?\])?)\s+(\S+/debian/?)(?:\s|$)", path.read_text("utf-8"), re.MULTILINE
         )
         if found:
-            return found[1]
-    return _MIRROR
+            return (found[1],)
+    return ()

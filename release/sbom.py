@@ -124,7 +124,7 @@ def _component(package: Locked, required: frozenset[str]) -> dict[str, Any]:
         "externalReferences": [
             {
                 "type": "distribution",
-                "url": f"https://pypi.org/project/{package.name}/{package.version}/#files",
+                "url": package.purl,  # whichever index it comes from: the hashes say what it has to be
                 "hashes": [{"alg": "SHA-256", "content": each} for each in package.hashes],
             }
         ],
