@@ -16,7 +16,9 @@ import msgspec
 
 from ai_client.clock import SystemClock
 from ai_client.config.load import load
+from ai_client.config.snapshot import Config
 from ai_client.daemon.process import Daemon
+from ai_client.lasting import Shared, open_daemon
 from ai_client.simulator.app import RunningSimulator, start
 from ai_client.simulator.settings import Settings
 from ai_client.transport.exchange import Exchange, Request
@@ -25,6 +27,7 @@ from tests.wire import until
 
 KEY = "hs_canary_5f1c"
 """The provider's key in every test: it must turn up nowhere but at the provider."""
+NOWHERE = "http://127.0.0.1:1/v1"
 COMMAND = str(Path(sys.executable).with_name("ai-client"))
 MODELS = "gpt-4.1, claude-sonnet-4.5, gemini-2.5-flash, deepseek-v3.2, text-embedding-3-small"
 HELLO: Any = [{"role": "user", "content": "Say hello."}]
@@ -48,6 +51,19 @@ def write_config(folder: Path, base_url: str, sections: Sections | None = None) 
     path = folder / "ai-client.conf"
     path.write_text("\n".join(lines) + "\n")
     return path
+
+
+def configured(folder: Path, sections: Sections | None = None, base_url: str = NOWHERE) -> Config:
+    """That configuration, loaded."""
+    return load(write_config(folder, base_url, sections), {}).config
+
+
+@contextlib.asynccontextmanager
+async def opened(folder: Path, sections: Sections | None = None) -> AsyncIterator[Shared]:
+    """What a daemon of that configuration keeps through its reloads."""
+    shared = open_daemon(configured(folder, sections))
+    yield shared
+    await shared.close()
 
 
 @contextlib.asynccontextmanager

@@ -12,10 +12,11 @@ from typing import Any, Literal, Self, overload
 
 import msgspec
 
-from ai_client.build import Shared, build, build_local, open_library
+from ai_client.build import build, build_local
 from ai_client.config.exposure import speaks_tls
 from ai_client.config.load import load
 from ai_client.errors import AIClientError, InvalidRequestError
+from ai_client.lasting import Shared, open_library
 from ai_client.model.record import Record
 from ai_client.model.reply import Reply, Stream
 from ai_client.model.request import Endpoint

@@ -4,114 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
 
 import httpx
 import pytest
 
-from ai_client.build import Shared, build, open_daemon, open_library
-from ai_client.cache.backends.memory import MemoryCache
-from ai_client.cache.backends.tiered import TieredCache
+from ai_client.build import build
 from ai_client.client import AsyncAIClient
 from ai_client.config.load import load
-from ai_client.config.snapshot import Config
-from ai_client.errors import ConfigurationError, InvalidRequestError
-from ai_client.service import LOCAL_APP, Ask
-from tests.gateway import ASK, HELLO, Sections, recorder, serving, simulated, write_config
+from ai_client.errors import InvalidRequestError
+from ai_client.lasting import open_library
+from tests.gateway import ASK, HELLO, configured, opened, recorder, serving, simulated, write_config
 from tests.quotas import need
 from tests.running import Run
-
-NOWHERE = "http://127.0.0.1:1/v1"
-
-
-def configured(folder: Path, sections: Sections | None = None, base_url: str = NOWHERE) -> Config:
-    return load(write_config(folder, base_url, sections), {}).config
-
-
-@asynccontextmanager
-async def opened(folder: Path, sections: Sections | None = None) -> AsyncIterator[Shared]:
-    shared = open_daemon(configured(folder, sections))
-    yield shared
-    await shared.close()
-
-
-@pytest.mark.parametrize(
-    ("caching", "kind"),
-    [
-        ({"enabled": "false"}, None),
-        ({"enabled": "true", "persistent": "no"}, MemoryCache),
-        ({"enabled": "true", "max_cache_size_gb": 0}, MemoryCache),
-        ({"enabled": "true"}, TieredCache),
-        ({"enabled": "true", "persistent": "yes"}, TieredCache),
-    ],
-)
-def test_which_cache(run: Run, tmp_path: Path, caching: dict[str, object], kind: type | None) -> None:
-    async def scene() -> None:
-        sections = {"caching": {"cache_dir": tmp_path / "cache", **caching}}
-        async with opened(tmp_path, sections) as shared:
-            assert (shared.cache and type(shared.cache)) is kind
-
-    run(scene())
-
-
-def test_a_cache_directory_that_cannot_be_had(run: Run, tmp_path: Path) -> None:
-    async def scene() -> None:
-        (tmp_path / "file").write_text("")
-        sections = {"caching": {"enabled": "true", "cache_dir": tmp_path / "file" / "cache"}}
-        async with opened(tmp_path, sections) as shared:
-            assert type(shared.cache) is MemoryCache
-        assert "cache_in_memory" in (tmp_path / "logs" / "daemon.log").read_text()
-
-    run(scene())
-
-
-def test_a_library_keeps_answers_in_memory(tmp_path: Path) -> None:
-    assert open_library(configured(tmp_path)).cache is None
-    assert type(open_library(configured(tmp_path, {"caching": {"enabled": "true"}})).cache) is MemoryCache
-    assert open_library(configured(tmp_path, {"caching": {"enabled": "true", "memory_mb": 0}})).cache is None
-
-
-def test_logs_go_where_they_can(run: Run, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    async def scene() -> None:
-        (tmp_path / "file").write_text("")
-        for logging in ({"destination": "stderr"}, {"destination": "auto", "log_dir": tmp_path / "file" / "logs"}):
-            async with opened(tmp_path, {"logging": logging}) as shared:
-                shared.journal.warning("here", at=str(logging["destination"]))
-        said = [json.loads(line) for line in capfd.readouterr().err.splitlines()]
-        assert [line["at"] for line in said] == ["stderr", "auto"]
-
-    run(scene())
-
-
-def test_a_ledger_that_cannot_be_had(run: Run, tmp_path: Path) -> None:
-    (tmp_path / "file").write_text("")
-    config = configured(tmp_path, {"costs": {"ledger": tmp_path / "file" / "ledger.db"}})
-    with pytest.raises(ConfigurationError, match=r"\[costs\] ledger = "):
-        open_library(config)
-
-
-def test_a_ledger_that_fails_later_is_logged_and_loses_nothing(run: Run, tmp_path: Path) -> None:
-    async def scene() -> None:
-        async with simulated() as simulator:
-            ledger = tmp_path / "ledger.db"
-            sections = {"costs": {"ledger": ledger}}
-            async with opened(tmp_path, sections) as shared:
-                service = build(configured(tmp_path, sections, simulator.url), shared)
-                ask = Ask("/chat/completions", json.dumps(ASK).encode())  # type: ignore[arg-type]
-                await service.answer(ask, LOCAL_APP, service.record(ask, LOCAL_APP))
-                shared.tell()
-                backend = shared.ledger._backend
-                rows = shared.ledger._totals.copy()
-                backend.close()
-                await shared.flush()
-                assert shared.ledger._totals == rows
-                service.close()
-        events = [json.loads(line)["event"] for line in (tmp_path / "logs" / "daemon.log").read_text().splitlines()]
-        assert events.count("ledger_failed") == 2  # the flush, and the end
-
-    run(scene())
 
 
 def test_what_a_local_client_spends_is_entered_once(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -182,21 +87,6 @@ def test_or_refused(run: Run, tmp_path: Path) -> None:
     run(scene())
 
 
-def test_a_defect_is_logged_with_its_place_and_no_values(run: Run, tmp_path: Path) -> None:
-    async def scene() -> None:
-        async with opened(tmp_path) as shared:
-            try:
-                raise KeyError("the-canary-sings")
-            except KeyError as error:
-                shared.crash(error)
-        text = (tmp_path / "logs" / "daemon.log").read_text()
-        assert '"internal_error"' in text
-        assert "test_build.py" in text
-        assert "canary" not in text
-
-    run(scene())
-
-
 def test_answers_of_another_configuration_are_not_given(run: Run, tmp_path: Path) -> None:
     """After an alias points elsewhere, what was kept under it is not given any more."""
 
@@ -216,12 +106,6 @@ def test_answers_of_another_configuration_are_not_given(run: Run, tmp_path: Path
                 assert await ask() == ("deepseek-v3.2", "miss")
 
     run(scene())
-
-
-def test_request_ids_do_not_repeat(tmp_path: Path) -> None:
-    first, second = (open_library(configured(tmp_path)) for _ in range(2))
-    made = {shared.make_id() for shared in (first, second) for _ in range(100)}
-    assert len(made) == 200
 
 
 def test_equal_calls_share_one(run: Run, tmp_path: Path) -> None:

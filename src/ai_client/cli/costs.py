@@ -16,10 +16,10 @@ from rich.console import Console
 from rich.table import Table
 
 from ai_client.answers import usd
-from ai_client.build import open_library
 from ai_client.cli.options import Options, config_option, json_option, load_config
 from ai_client.clock import SystemClock, local_day
 from ai_client.cost.base import Entry
+from ai_client.lasting import open_library
 
 _FIRST: Final = "0001-01-01"
 _LAST: Final = "9999-12-31"

@@ -12,13 +12,14 @@ from dataclasses import replace
 from pathlib import Path
 
 from ai_client._version import __version__
-from ai_client.build import Shared, build, open_daemon
+from ai_client.build import build
 from ai_client.config.load import Loaded
 from ai_client.config.snapshot import Config
 from ai_client.daemon.app import Handler, Render
 from ai_client.daemon.auth import Gate
 from ai_client.daemon.listen import Address, check_exposure, check_metrics, parse_address
 from ai_client.errors import AIClientError
+from ai_client.lasting import Shared, open_daemon
 from ai_client.telemetry.exposition import Exposition
 from ai_client.transport.exchange import Exchange, Request
 from ai_client.transport.server import Server, ServerLimits

@@ -7,11 +7,12 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
-from ai_client.build import Shared, build, open_daemon
+from ai_client.build import build
 from ai_client.clock import SystemClock
 from ai_client.config.load import parse_text
 from ai_client.daemon.app import Handler
 from ai_client.daemon.auth import Gate
+from ai_client.lasting import Shared, open_daemon
 from ai_client.service import Service
 from ai_client.simulator.app import RunningSimulator, start
 from ai_client.simulator.settings import Settings

@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from ai_client.build import open_library
 from ai_client.cli.group import cli
 from ai_client.clock import SystemClock, local_day
 from ai_client.config.load import load
+from ai_client.lasting import open_library
 from ai_client.model.record import Record
 from ai_client.model.usage import Usage
 
