@@ -159,7 +159,10 @@ class Recorder:
 
     def __init__(self) -> None:
         self.requests: list[Request] = []
-        self.answer = b'{"id":"x","object":"chat.completion","model":"gpt-4.1","choices":[],"data":[],"output":[]}'
+        self.answer = (
+            b'{"id":"x","object":"chat.completion","model":"gpt-4.1","choices":[{"index":0,"message":{"role":"assistant",'
+            b'"content":"a"},"text":"a","finish_reason":"stop"}],"data":[],"output":[]}'
+        )
         self.headers: list[tuple[bytes, bytes]] = [(b"content-type", b"application/json")]
         self.status = 200
         self.hold = False

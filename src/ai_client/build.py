@@ -10,6 +10,7 @@ from ai_client.cache.policy import CachePolicy
 from ai_client.clock import Clock
 from ai_client.config.snapshot import Config
 from ai_client.config.snapshot import Provider as ProviderConfig
+from ai_client.config.values import printed
 from ai_client.cost.budget import Budgets
 from ai_client.cost.prices import Price, PriceTable, nano_dollars
 from ai_client.errors import ConfigurationError
@@ -104,10 +105,19 @@ def _warn(config: Config, table: ModelTable, journal: Journal) -> None:
 
 
 def build_local(config: Config, shared: Shared, address: str, token: str) -> Service:
-    """A service that leaves all to the daemon at `address` (`unix:PATH`, `HOST:PORT` or `https://HOST:PORT`)."""
+    """A service that leaves all to the daemon at `address` (`unix:PATH`, `HOST:PORT` or `https://HOST:PORT`).
+
+    Raises `ConfigurationError` for an address that is none of these.
+    """
     path = address.removeprefix("unix:") if address.startswith("unix:") else None
     base = "http://localhost" if path is not None else address if "://" in address else f"http://{address}"
-    origin = Origin.parse(f"{base}/v1")
+    try:
+        origin = Origin.parse(f"{base}/v1")
+    except ValueError:
+        shown = printed(address)
+        raise ConfigurationError(
+            [f"{shown} is no daemon's address: expected unix:/PATH, HOST:PORT or https://HOST:PORT"]
+        ) from None
     tls = client_context(ca_bundle=config.security.cert_path) if origin.secure else None
     patience = config.performance
     settings = PoolSettings(size=_LOCAL_POOL, connect_timeout=patience.connection_timeout, tls=tls, unix_path=path)

@@ -19,8 +19,8 @@ ODD = (
     '"temperature" : 0.50, "unheard_of":{"deep":[null,true,-0.0,1E400]}, "logit_bias":{"50256":-100}}\n'
 ).encode()
 ODD_ANSWER = (
-    b'{"choices":[] ,"id" :"x", "model":"gpt-4.1","unknown":{"n":1.10},"usage":{"prompt_tokens":10,'
-    b'"completion_tokens":2,"total_tokens":12,"vendor":"\\u00fc"}}  '
+    b'{"choices":[{"finish_reason": "stop"}] ,"id" :"x", "model":"gpt-4.1","unknown":{"n":1.10},'
+    b'"usage":{"prompt_tokens":10,"completion_tokens":2,"total_tokens":12,"vendor":"\\u00fc"}}  '
 )
 
 

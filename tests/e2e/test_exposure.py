@@ -245,7 +245,11 @@ async def exposed_provider(name: str) -> AsyncIterator[tuple[str, list[str]]]:
 
     def answer(request: Request, exchange: Exchange) -> None:
         seen.append(request.path)
-        exchange.send(200, ((b"content-type", b"application/json"),), b'{"model": "gpt-4.1", "choices": []}')
+        exchange.send(
+            200,
+            ((b"content-type", b"application/json"),),
+            b'{"model": "gpt-4.1", "choices": [{"finish_reason": "stop"}]}',
+        )
 
     server = Server(answer)
     host, port = await server.listen_tcp("127.0.0.1", 0, Certificate(CERTIFICATES / name, None).context)

@@ -61,7 +61,9 @@ def test_limits_stay_as_full_as_they_are_over_a_reload(run: Run, tmp_path: Path)
 def test_a_model_without_a_price_is_told_of_once(run: Run, tmp_path: Path) -> None:
     async def scene() -> None:
         async with recorder() as upstream:
-            upstream.answer = b'{"choices": [], "usage": {"prompt_tokens": 5, "completion_tokens": 5}}'
+            upstream.answer = (
+                b'{"choices": [{"finish_reason": "stop"}], "usage": {"prompt_tokens": 5, "completion_tokens": 5}}'
+            )
             config = write_config(tmp_path, upstream.url, {"api": {"models": "*"}})
             async with serving(config) as (_, url), httpx.AsyncClient(base_url=url) as client:
                 for model in ("new-model", "new-model", "other-model"):

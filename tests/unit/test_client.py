@@ -345,6 +345,15 @@ def test_the_daemon_is_found_in_the_configuration(run: Run, tmp_path: Path, monk
     run(scene())
 
 
+@pytest.mark.parametrize("address", ["https://", "ftp://host:1", "http://a:b@host:1", "host:x", "host:99999"])
+def test_an_address_that_is_none(run: Run, address: str) -> None:
+    async def scene() -> None:
+        with pytest.raises(ConfigurationError, match=r"no daemon's address: expected unix:/PATH, HOST:PORT or https"):
+            AsyncAIClient.local(address)
+
+    run(scene())
+
+
 def test_a_daemon_that_is_not_there(run: Run, tmp_path: Path) -> None:
     async def scene() -> None:
         async with AsyncAIClient.local(f"unix:{tmp_path / 'none'}") as client:

@@ -17,6 +17,7 @@ import msgspec
 
 from ai_client.errors import AIClientError, ConnectError, OverloadedError, UpstreamTimeoutError
 from ai_client.transport.connection import ClientConnection, Incoming, Timeouts
+from ai_client.transport.dial import dial
 from ai_client.transport.outbox import Outbox
 from ai_client.transport.proxy import Proxy, open_tunnel
 from ai_client.transport.timer import NEVER, LazyTimer
@@ -312,8 +313,9 @@ class Pool:
         elif settings.proxy is not None:
             await open_tunnel(loop, settings.proxy, origin.host, origin.port, tls, lambda: connection)
         else:
+            sock = await dial(loop, origin.host, origin.port)
             await loop.create_connection(
-                lambda: connection, origin.host, origin.port, ssl=tls, server_hostname=origin.host if tls else None
+                lambda: connection, sock=sock, ssl=tls, server_hostname=origin.host if tls else None
             )
 
 

@@ -11,6 +11,7 @@ from urllib.parse import unquote, urlsplit
 import msgspec
 
 from ai_client.errors import ConnectError
+from ai_client.transport.dial import dial
 
 _MAX_ANSWER = 16 * 1024
 
@@ -88,7 +89,8 @@ async def open_tunnel(
     Raises `ConnectError` when the proxy refuses, OSError when it cannot be reached.
     """
     where = f"the proxy {proxy.host}:{proxy.port}"
-    transport, answer = await loop.create_connection(lambda: _Answer(loop, where), proxy.host, proxy.port)
+    sock = await dial(loop, proxy.host, proxy.port)
+    transport, answer = await loop.create_connection(lambda: _Answer(loop, where), sock=sock)
     try:
         authority = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
         lines = [f"CONNECT {authority} HTTP/1.1", f"Host: {authority}"]

@@ -51,7 +51,7 @@ class Event(msgspec.Struct, gc=False):
 class EventParser:
     """Bytes in, events out. One parser for each stream; it holds at most one unfinished event."""
 
-    __slots__ = ("_buffer", "_id", "_max", "_scanned", "_started")
+    __slots__ = ("_buffer", "_id", "_max", "_scanned", "_started", "failure")
 
     def __init__(self, max_event_bytes: int = DEFAULT_MAX_EVENT_BYTES) -> None:
         """`max_event_bytes` bounds one event, terminator included."""
@@ -60,6 +60,8 @@ class EventParser:
         self._scanned = 0  # no empty line begins before this offset of the buffer
         self._started = False  # the place where a byte order mark may stand is behind us
         self._id = b""
+        self.failure: BrokenReplyError | None = None
+        """Found behind the events last returned: the stream cannot be read any further."""
 
     @property
     def pending(self) -> bytes:
@@ -69,7 +71,8 @@ class EventParser:
     def feed(self, chunk: bytes) -> list[Event]:
         """Take the next bytes of the stream; return the events that they finish, in order.
 
-        Raises `BrokenReplyError` when an event is longer than the bound; the stream cannot be read any further.
+        Raises `BrokenReplyError` when an event is longer than the bound. Good events that came in front of it are
+        returned first, and `failure` is set; the next call raises it.
         """
         if (  # the usual chunk: exactly one event of one line
             not self._buffer
@@ -81,6 +84,8 @@ class EventParser:
         ):
             self._started = True
             return [Event(chunk[6:-2], b"", chunk, "event", self._id)]
+        if self.failure is not None:
+            raise self.failure
         if not chunk:
             return []
         self._buffer += chunk
@@ -89,8 +94,10 @@ class EventParser:
     def finish(self) -> list[Event]:
         """The stream is over: return the event that only waited to see whether an LF follows its last CR.
 
-        What is still `pending` afterwards is an event cut off.
+        What is still `pending` afterwards is an event cut off. Raises a `failure` that has not been raised yet.
         """
+        if self.failure is not None:
+            raise self.failure
         buffer = self._buffer
         begin = len(_BOM) if not self._started and buffer.startswith(_BOM) else 0
         if not buffer.endswith(b"\r") or (len(buffer) > begin + 1 and buffer[-2] not in b"\r\n"):
@@ -118,12 +125,15 @@ class EventParser:
         scan = max(self._scanned, begin)
         while (end := _end_of_event(buffer, begin, scan, unix=unix)) > 0:
             if end - raw_begin > self._max:
-                raise self._too_long()
+                self.failure = self._too_long()
+                break
             events.append(self._parse(bytes(buffer[raw_begin:end]), begin - raw_begin))
             raw_begin = begin = scan = end
         del buffer[:raw_begin]
-        if len(buffer) > self._max:
-            raise self._too_long()
+        if len(buffer) > self._max and self.failure is None:
+            self.failure = self._too_long()
+        if self.failure is not None and not events:
+            raise self.failure
         # A byte order mark in front of an unfinished event must be skipped again when its rest arrives.
         self._scanned = max(0, len(buffer) - _LONGEST_EMPTY_LINE)
         if begin > raw_begin:

@@ -135,3 +135,17 @@ def test_an_event_is_bounded_whole_or_in_pieces() -> None:
         parser.feed(exact[-2:])
     with pytest.raises(BrokenReplyError):
         EventParser(8).feed(b"data: 123456789")
+
+
+@pytest.mark.parametrize(
+    "long", [b"data: 123456789012345\n\n", b"data: 123456789012345", b"data: 123456789012345\n\ndata: b\n\n"]
+)
+def test_what_came_in_front_of_an_event_that_is_too_long_is_returned_first(long: bytes) -> None:
+    parser = EventParser(15)
+    assert [event.data for event in parser.feed(b"data: 1\n\ndata: 2\n\n" + long)] == [b"1", b"2"]
+    assert parser.failure is not None
+    for more in (b"", b"data: c\n\n"):
+        with pytest.raises(BrokenReplyError, match="longer than 15 bytes"):
+            parser.feed(more)
+    with pytest.raises(BrokenReplyError, match="longer than 15 bytes"):
+        parser.finish()

@@ -10,6 +10,7 @@ import msgspec
 from ai_client.errors import BrokenReplyError
 from ai_client.model.request import Endpoint
 from ai_client.model.usage import NO_USAGE, Usage
+from ai_client.providers.openai.whole import check_choices
 
 
 class PromptDetails(msgspec.Struct, gc=False):
@@ -136,7 +137,7 @@ def read_answer(body: bytes, where: str, endpoint: Endpoint = Endpoint.OTHER) ->
     """The model that answered and what it spent.
 
     Raises `BrokenReplyError` when the body is not a JSON object, or says that it is an error (some servers say so with
-    status 200), or lacks what `endpoint` answers with (`Endpoint.OTHER` demands nothing).
+    status 200), or lacks what `endpoint` answers with, or a reason why that ended (`Endpoint.OTHER` demands nothing).
     """
     try:
         answer = _answer.decode(body)
@@ -147,6 +148,10 @@ def read_answer(body: bytes, where: str, endpoint: Endpoint = Endpoint.OTHER) ->
         said = answer.error.message if isinstance(answer.error, ErrorFields) else answer.error
         raise BrokenReplyError(f"{where} answered with an error where an answer was due: {said or 'no reason given'}")
     member = _CONTENT.get(endpoint)
-    if member is not None and not bytes(getattr(answer, member)).startswith(b"["):
-        raise BrokenReplyError(f"{where} answered without {member}: its answer is not whole")
+    if member is not None:
+        content = bytes(getattr(answer, member))
+        if not content.startswith(b"["):
+            raise BrokenReplyError(f"{where} answered without {member}: its answer is not whole")
+        if member == "choices":
+            check_choices(content, where)
     return answer.model or "", answer.usage.usage() if answer.usage is not None else NO_USAGE

@@ -74,7 +74,7 @@ class ChunkJudge:
             elif delta is not None and (calls := bytes(delta.tool_calls)) not in _NO_CALLS:
                 self.chars += len(calls)
                 self.content = True
-            if choice.finish_reason is not None:
+            if choice.finish_reason:  # some servers send an empty one with every chunk
                 self.finished = self.content = True
         if chunk.model and not self.model:
             self.model = chunk.model

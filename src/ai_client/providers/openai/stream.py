@@ -10,7 +10,7 @@ from ai_client.model.usage import Usage
 from ai_client.providers.openai.judges import Judge
 from ai_client.providers.openai.refusals import stream_error
 from ai_client.transport.connection import Incoming
-from ai_client.transport.sse import EventParser
+from ai_client.transport.sse import Event, EventParser
 
 _CHARS_PER_TOKEN = 4  # of English text, where the provider gave no count
 
@@ -139,10 +139,7 @@ class EventStream:
         Good events before the break are handed on first; the break is then told by the next `_more`.
         """
         judge = self._judge
-        events = self._parser.feed(piece) if piece else self._parser.finish()
-        if not piece and not events:
-            left = " in the middle of an event" if self._parser.pending else ""
-            raise BrokenReplyError(f"{self._where} ended its stream{left} without saying that it was complete")
+        events = self._parser.feed(piece) if piece else self._last()
         good = 0
         hidden = over = False
         try:
@@ -157,6 +154,8 @@ class EventStream:
                     elif judge.error is not None or judge.done:
                         over = self._sound_end()
                 good += 1
+            if self._parser.failure is not None and not over:
+                raise self._parser.failure
         except AIClientError as error:
             out = b"".join([event.raw for event in events[:good]])
             if not out:
@@ -166,6 +165,14 @@ class EventStream:
         if len(events) == 1 and not hidden:
             return events[0].raw
         return b"".join([event.raw for event in events])
+
+    def _last(self) -> list[Event]:
+        """The connection has ended: the event that only waited for that. Raises where there is none."""
+        events = self._parser.finish()
+        if not events:
+            left = " in the middle of an event" if self._parser.pending else ""
+            raise BrokenReplyError(f"{self._where} ended its stream{left} without saying that it was complete")
+        return events
 
     def _sound_end(self) -> bool:
         """True when the last event ended the answer as it should; raises when it is an error, or an end too soon."""

@@ -86,7 +86,8 @@ def test_what_is_no_answer(body: bytes, said: str) -> None:
     ],
 )
 def test_an_answer_has_what_its_endpoint_answers_with(endpoint: Endpoint, member: str) -> None:
-    assert read_answer(msgspec.json.encode({"model": "m-1", member: [], "error": None}), "p", endpoint)[0] == "m-1"
+    content: list[Any] = [{"finish_reason": "stop"}] if member == "choices" else []
+    assert read_answer(msgspec.json.encode({"model": "m-1", member: content, "error": None}), "p", endpoint)[0] == "m-1"
     bodies: list[dict[str, Any]] = [{}, {member: None}, {member: {}}]
     for body in bodies:
         with pytest.raises(BrokenReplyError, match=f"p answered without {member}"):

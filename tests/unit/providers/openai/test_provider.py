@@ -33,7 +33,7 @@ from tests.unit.providers.openai.feed import DONE, ROLE, STOP, USAGE, chunk, eve
 from tests.wire import RawClient, Upstream, always, answer_with, read_request, until
 
 KEY = "hs_" + "1" * 20
-WHOLE = b'{"model":"m-1","choices":[],"usage":{"prompt_tokens":9,"completion_tokens":2}}'
+WHOLE = b'{"model":"m-1","choices":[{"finish_reason":"stop"}],"usage":{"prompt_tokens":9,"completion_tokens":2}}'
 COUNTED = Usage(9, 2)
 EVENTS = ROLE + chunk("hello") + STOP + USAGE + DONE
 

@@ -11,6 +11,7 @@ from ai_client.model.reply import StreamEnd
 from ai_client.model.usage import Usage
 from ai_client.providers.openai.judges import ChunkJudge
 from ai_client.providers.openai.stream import EventStream, RawStream
+from ai_client.transport.sse import DEFAULT_MAX_EVENT_BYTES
 from tests.running import Run
 from tests.unit.providers.openai.feed import DONE, ROLE, STOP, USAGE, Fed, chunk, event
 
@@ -138,6 +139,15 @@ def test_what_came_with_the_break_is_handed_on_before_it(run: Run, bad: bytes) -
     assert isinstance(trial.error, AIClientError)
     assert trial.ends[0].error is trial.error
     assert trial.ends[0].usage == Usage(10, 3, estimated=True), "5 and 4 characters came"
+    assert trial.fed.let_go == "closed "
+
+
+def test_what_came_in_front_of_an_event_without_end_is_handed_on_first(run: Run) -> None:
+    more = chunk("more")
+    trial = Trial(run, HELLO, more + b"data: " + b"a" * DEFAULT_MAX_EVENT_BYTES)
+    assert trial.got == [HELLO, more]
+    assert isinstance(trial.error, BrokenReplyError)
+    assert "longer than" in trial.error.message
     assert trial.fed.let_go == "closed "
 
 
