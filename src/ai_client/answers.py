@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import math
+import re
 
 import msgspec
 
 from ai_client.errors import AIClientError, UpstreamStatusError
 from ai_client.model.call import Headers
 from ai_client.model.record import Record
+from ai_client.model.usage import Usage
 
+_USAGE = re.compile(rb"estimated;input=(\d{1,18});output=(\d{1,18})")
 JSON = (b"content-type", b"application/json")
 
 
@@ -35,6 +38,20 @@ def told(record: Record) -> Headers:
 def cost_header(record: Record) -> tuple[bytes, bytes]:
     """The cost of a call that is over, in dollars: exact decimal text."""
     return b"x-ai-client-cost-usd", usd(record.cost_nano)
+
+
+def usage_header(record: Record) -> tuple[bytes, bytes]:
+    """Said of an answer whose provider did not count: a token with parameters, as RFC 8941 writes them."""
+    usage = record.usage
+    return b"x-ai-client-usage", b"estimated;input=%d;output=%d" % (usage.input_tokens, usage.output_tokens)
+
+
+def read_usage(said: bytes) -> Usage:
+    """The reverse of `usage_header`'s value. Raises ValueError for anything else."""
+    found = _USAGE.fullmatch(said)
+    if found is None:
+        raise ValueError(f"not a count of tokens: {said!r}")
+    return Usage(int(found[1]), int(found[2]), estimated=True)
 
 
 def usd(nano: int) -> bytes:

@@ -263,6 +263,14 @@ def _item(request: object, model: str) -> tuple[dict[str, Any], int]:
 
 def _decoded(reply: Reply) -> dict[str, Any]:
     answer: dict[str, Any] = msgspec.json.decode(reply.body, type=dict[str, Any])
+    usage = reply.usage
+    if usage.estimated and not answer.get("usage"):
+        answer["usage"] = {
+            "prompt_tokens": usage.input_tokens,
+            "completion_tokens": usage.output_tokens,
+            "total_tokens": usage.total_tokens,
+            "estimated": True,
+        }
     return answer
 
 

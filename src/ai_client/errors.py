@@ -173,7 +173,10 @@ class DeadlineExceededError(AIClientError):
 
 
 class UpstreamError(AIClientError):
-    """The provider failed. `sent` is False only when it is certain that nothing reached the provider."""
+    """The provider failed. `sent` is False only when it is certain that nothing reached the provider.
+
+    `came` counts the characters of an answer that had come when it broke off, and that nobody has seen.
+    """
 
     status = 502
     type = "upstream_error"
@@ -185,6 +188,7 @@ class UpstreamError(AIClientError):
     ) -> None:
         super().__init__(message, param=param, retry_after=retry_after)
         self.sent = sent
+        self.came = 0
 
 
 class ConnectError(UpstreamError):

@@ -5,8 +5,19 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from ai_client.answers import cost_header, error_event, error_headers, error_json, nano, told, usd
+from ai_client.answers import (
+    cost_header,
+    error_event,
+    error_headers,
+    error_json,
+    nano,
+    read_usage,
+    told,
+    usage_header,
+    usd,
+)
 from ai_client.errors import AIClientError, ContextLengthError, OverloadedError, RateLimitedError, UpstreamStatusError
+from ai_client.model.usage import Usage
 from tests.calls import make_record
 
 
@@ -21,6 +32,19 @@ def test_headers_tell_what_happened() -> None:
     record.cache = "hit"
     assert told(record)[-1] == (b"x-ai-client-cache", b"hit")
     assert cost_header(record) == (b"x-ai-client-cost-usd", b"1.000000123")
+
+
+def test_a_count_that_is_ours_says_so() -> None:
+    usage = Usage(7, 3, estimated=True)
+    name, value = usage_header(make_record(usage=usage))
+    assert (name, value) == (b"x-ai-client-usage", b"estimated;input=7;output=3")
+    assert read_usage(value) == usage
+
+
+@pytest.mark.parametrize("said", [b"", b"estimated", b"exact;input=7;output=3", b"estimated;input=7;output=x"])
+def test_what_is_no_count_is_refused(said: bytes) -> None:
+    with pytest.raises(ValueError, match="not"):
+        read_usage(said)
 
 
 def test_a_target_beyond_latin_1_is_told_as_well_as_it_can_be() -> None:

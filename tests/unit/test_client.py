@@ -72,6 +72,27 @@ def test_a_conversation(run: Run, tmp_path: Path) -> None:
     run(scene())
 
 
+def test_what_the_provider_did_not_count_is_estimated_and_marked(run: Run, tmp_path: Path) -> None:
+    """In this process and through the daemon alike. "Say hello." has 10 characters."""
+    expected = {"prompt_tokens": 3, "completion_tokens": 1, "total_tokens": 4, "estimated": True}
+
+    async def scene() -> None:
+        async with recorded(tmp_path) as (upstream, client):
+            upstream.answer = b'{"choices":[{"message":{"content":"Hi."},"finish_reason":"stop"}]}'
+            assert (await client.chat_completion(HELLO, model="gpt-4.1"))["usage"] == expected
+            socket = f"unix:{tmp_path}/socket"
+            async with (
+                serving(write_config(tmp_path, upstream.url), socket),
+                AsyncAIClient.local(socket) as local,
+            ):
+                assert (await local.chat_completion(HELLO, model="gpt-4.1"))["usage"] == expected
+            upstream.answer = upstream.answer[:-1] + b',"usage":{"prompt_tokens":8,"completion_tokens":0}}'
+            answer = await client.chat_completion(HELLO, model="gpt-4.1")
+            assert answer["usage"] == {"prompt_tokens": 8, "completion_tokens": 0}
+
+    run(scene())
+
+
 def test_the_seeds_ways_of_calling(run: Run, tmp_path: Path) -> None:
     """Positional and by keyword, as programs that are ported do it; the priority does not reach the provider."""
 

@@ -251,7 +251,7 @@ class Store:
             told.cache,
             round(told.cost_usd * _NANO),
             round(told.latency_ms * 1e6),
-            body.usage.usage() if body.usage is not None else NO_USAGE,
+            (body.usage and body.usage.usage()) or NO_USAGE,
         )
 
     def _resume_errors(self, *, keep_refused: bool) -> int:

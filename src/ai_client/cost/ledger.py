@@ -8,6 +8,7 @@ from typing import Final
 from ai_client.clock import local_day
 from ai_client.cost.base import Entry, LedgerBackend
 from ai_client.model.record import Record
+from ai_client.model.usage import Lost
 
 _QUARTER_NS: Final = 15 * 60 * 1_000_000_000
 _FIGURES: Final = 6
@@ -44,6 +45,17 @@ class Ledger:
             totals[3] += usage.cached_input_tokens
             totals[4] += usage.output_tokens
             totals[5] += record.cost_nano
+            for each in record.lost:
+                totals[5] -= each.cost_nano
+                self._lose(record, each)
+
+    def _lose(self, record: Record, lost: Lost) -> None:
+        """Spent, but where it was spent, and for no call of its own."""
+        totals = self._totals.setdefault((self._day, record.app, record.tag, lost.model, lost.target), [0] * _FIGURES)
+        totals[2] += lost.usage.input_tokens
+        totals[3] += lost.usage.cached_input_tokens
+        totals[4] += lost.usage.output_tokens
+        totals[5] += lost.cost_nano
 
     def flush(self) -> int:
         """Hand what was counted since the last flush to the backend; returns the number of rows.

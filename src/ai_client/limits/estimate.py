@@ -10,6 +10,8 @@ from __future__ import annotations
 
 from typing import Final
 
+from ai_client.model.usage import Usage
+
 _CHARS_PER_TOKEN: Final = 4  # until something is learned
 _USUAL_OUTPUT: Final = 256  # tokens set aside for an answer that nobody bounded
 _MOST_OUTPUT: Final = 32_768  # and for one whose bound says nothing: the rest becomes debt if it is really spent
@@ -43,6 +45,15 @@ class Habit:
         if not bound:
             return before, self._output // _SCALE * choices
         return before, (bound if bound < _MOST_OUTPUT else _MOST_OUTPUT) * choices  # noqa: FURB136  a call less
+
+    def tokens(self, chars: int) -> int:
+        """What so many characters come to by the learned ratio, rounded up: no headroom, for it is booked, not held."""
+        seen = self._chars
+        return -(-chars * self._tokens // seen) if seen else -(-chars // _CHARS_PER_TOKEN)
+
+    def weigh(self, chars: int, usage: Usage) -> Usage:
+        """A count of ours, which took 4 characters for a token, by the learned ratio. `chars` are of the prompt."""
+        return Usage(self.tokens(chars), self.tokens(usage.output_tokens * _CHARS_PER_TOKEN), estimated=True)
 
     def learn(self, chars: int, bounded: bool, choices: int, input_tokens: int, output_tokens: int) -> None:
         """An answer cost this. To be asked for where `skip` is 0; it is counted down by whoever does not ask."""

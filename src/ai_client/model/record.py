@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from ai_client.model.usage import NO_USAGE, Usage
+from ai_client.model.usage import NO_USAGE, Lost, Usage, plus
 
 
 class Record(msgspec.Struct, gc=False):
@@ -33,7 +33,22 @@ class Record(msgspec.Struct, gc=False):
     duration_ns: int = 0  # observed
     status: int = 0  # observed
     error: str = ""  # observed: the error's code
-    usage: Usage = NO_USAGE  # accounted
-    cost_nano: int = 0  # accounted: summed over the attempts that were billed
+    usage: Usage = NO_USAGE  # accounted: of the attempt that answered
+    billed: str = ""  # accounted: the provider/model whose count `usage` is
+    cost_nano: int = 0  # accounted: summed over all attempts, the lost ones too
+    lost: tuple[Lost, ...] = ()  # accounted: what other attempts cost
     bytes_in: int = 0  # the front door
     bytes_out: int = 0  # observed; of a stream, the front door
+
+    @property
+    def spent(self) -> Usage:
+        """The tokens of all attempts together: what `cost_nano` was paid for. `estimated` if any of it is."""
+        total = self.usage
+        for each in self.lost:
+            total = plus(total, each.usage)
+        return total
+
+    @property
+    def lost_nano(self) -> int:
+        """That part of `cost_nano` which was paid for the lost attempts."""
+        return sum(each.cost_nano for each in self.lost)

@@ -1,4 +1,4 @@
-"""Token counts of one answer."""
+"""Token counts of one answer, and what attempts cost whose answer was not the call's."""
 
 from __future__ import annotations
 
@@ -26,3 +26,34 @@ class Usage(msgspec.Struct, frozen=True, gc=False):
 
 
 NO_USAGE = Usage()
+
+
+def plus(a: Usage, b: Usage) -> Usage:
+    """Both together; estimated if one of them is."""
+    return Usage(
+        a.input_tokens + b.input_tokens,
+        a.output_tokens + b.output_tokens,
+        a.cached_input_tokens + b.cached_input_tokens,
+        a.reasoning_tokens + b.reasoning_tokens,
+        a.estimated or b.estimated,
+    )
+
+
+class Lost(msgspec.Struct, frozen=True, gc=False):
+    """What an attempt cost whose answer nobody got, or not alone. `target` is `provider/model`; money is nano-dollars.
+
+    `why` is one of `LOST_WHY`.
+    """
+
+    target: str
+    model: str
+    usage: Usage
+    cost_nano: int
+    why: str
+
+
+CANCELLED = "cancelled"
+"""The caller went away before the answer began: its prompt is booked."""
+BROKEN = "broken"
+"""An answer that broke off before anybody had seen of it, or that another attempt took up: what had come is booked."""
+LOST_WHY = (CANCELLED, BROKEN)

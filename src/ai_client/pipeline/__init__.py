@@ -60,7 +60,8 @@ class Parts(msgspec.Struct, frozen=True):
 def build_pipeline(parts: Parts) -> Observed:
     """Put the stages around one another, innermost first."""
     attempt: AttemptStage = Send(parts.providers)
-    attempt = Accounted(attempt, parts.price, parts.on_unknown_price, refuse_unknown=parts.refuse_unknown_price)
+    refuse_unknown = parts.refuse_unknown_price
+    attempt = Accounted(attempt, parts.price, parts.on_unknown_price, parts.habits, refuse_unknown=refuse_unknown)
     if parts.quotas is not None:
         attempt = Limited(attempt, parts.quotas, parts.clock)
     if parts.health is not None:

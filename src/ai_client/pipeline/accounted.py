@@ -1,40 +1,54 @@
-"""What an attempt cost: tokens by the provider's count, money in integer nano-dollars."""
+"""What an attempt cost: tokens by the provider's count or ours, money in integer nano-dollars."""
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 
 from ai_client.cost.meter import cost_nano
 from ai_client.cost.prices import Price
-from ai_client.errors import InvalidRequestError
+from ai_client.errors import InvalidRequestError, UpstreamError
+from ai_client.limits.estimate import Habits
 from ai_client.model.call import Attempt
 from ai_client.model.record import Record
-from ai_client.model.reply import Reply, StreamEnd
-from ai_client.model.usage import Usage
+from ai_client.model.reply import Reply
+from ai_client.model.request import Endpoint
+from ai_client.model.usage import BROKEN, CANCELLED, NO_USAGE, Lost, Usage
 from ai_client.pipeline.base import AttemptStage
+
+_CHARS_PER_TOKEN = 4  # what `Habit.weigh` takes an estimate to be made with
 
 
 class Accounted:
-    """Prices what the provider counted. A stream that broke off is billed for what came.
+    """Prices what each attempt cost. The record's `usage` is that of the attempt which answered; `cost_nano` adds up
+    all of them, and `lost` tells of those that were not the answer.
+
+    An attempt that failed is no completion and costs nothing; a stream that broke off costs what came. Who leaves
+    before the answer has begun pays for the prompt: it is with the provider. What the provider did not count is
+    estimated, and marked so.
 
     A model without a price is refused, or let through with a warning, as the configuration says; it never silently
     costs nothing.
     """
 
-    __slots__ = ("_inner", "_lookup", "_on_unknown", "_refuse_unknown")
+    __slots__ = ("_habits", "_inner", "_lookup", "_on_unknown", "_refuse_unknown")
 
     def __init__(
         self,
         inner: AttemptStage,
         lookup: Callable[[str], Price | None],
         on_unknown: Callable[[str], None],
+        habits: Habits,
         *,
         refuse_unknown: bool,
     ) -> None:
-        """`lookup(model)` gives its price; `on_unknown(model)` hears of each answer that could not be priced."""
+        """`lookup(model)` gives its price; `on_unknown(model)` hears of each answer that could not be priced; `habits`
+        know how many tokens a model makes of a text.
+        """
         self._inner = inner
         self._lookup = lookup
         self._on_unknown = on_unknown
+        self._habits = habits
         self._refuse_unknown = refuse_unknown
 
     async def __call__(self, attempt: Attempt) -> Reply:
@@ -46,20 +60,58 @@ class Accounted:
                 f"the model {model!r} has no price: add it to [model_costs], or set unknown_price = warn in [costs]",
                 param="model",
             )
-        reply = await self._inner(attempt)
-        record = attempt.call.record
+        try:
+            reply = await self._inner(attempt)
+        except asyncio.CancelledError:
+            if attempt.call.endpoint is not Endpoint.OTHER:  # of what passes through, nobody knows what costs
+                self._lose(attempt, price, NO_USAGE, CANCELLED)
+            raise
+        except UpstreamError as error:
+            if error.came:
+                self._lose(attempt, price, Usage(0, -(-error.came // _CHARS_PER_TOKEN)), BROKEN)
+            raise
         if reply.stream is None:
-            self._count(record, model, price, reply.usage)
+            usage = reply.usage
+            if usage.estimated:
+                usage = reply.usage = self._weighed(attempt, usage)
+            self._count(attempt, price, usage)
         else:
-            reply.stream.on_end(lambda end: self._stream_ended(record, model, price, end))
+            reply.stream.on_end(lambda end: self._stream_ended(attempt, price, end.usage))
         return reply
 
-    def _stream_ended(self, record: Record, model: str, price: Price | None, end: StreamEnd) -> None:
-        self._count(record, model, price, end.usage)
+    def _stream_ended(self, attempt: Attempt, price: Price | None, usage: Usage) -> None:
+        self._count(attempt, price, self._weighed(attempt, usage) if usage.estimated else usage)
 
-    def _count(self, record: Record, model: str, price: Price | None, usage: Usage) -> None:
+    def _weighed(self, attempt: Attempt, usage: Usage) -> Usage:
+        return self._habits[attempt.target.model].weigh(attempt.call.fields.input_chars, usage)
+
+    def _count(self, attempt: Attempt, price: Price | None, usage: Usage) -> None:
+        record = attempt.call.record
+        if record.billed:
+            _supersede(record)
         record.usage = usage
+        record.billed = attempt.target.name
         if price is not None:
             record.cost_nano += cost_nano(price, usage)
         elif usage.total_tokens:
-            self._on_unknown(model)
+            self._on_unknown(attempt.target.model)
+
+    def _lose(self, attempt: Attempt, price: Price | None, usage: Usage, why: str) -> None:
+        """The prompt, and what came of an answer that nobody got."""
+        target = attempt.target
+        usage = self._weighed(attempt, usage)
+        nano = 0
+        if price is not None:
+            nano = cost_nano(price, usage)
+        elif usage.total_tokens:
+            self._on_unknown(target.model)
+        record = attempt.call.record
+        record.cost_nano += nano
+        record.lost += (Lost(target.name, target.model, usage, nano, why),)
+
+
+def _supersede(record: Record) -> None:
+    """Another attempt takes up the answer: what there was of it stays spent."""
+    nano = record.cost_nano - record.lost_nano
+    model = record.billed.partition("/")[2]
+    record.lost += (Lost(record.billed, model, record.usage, nano, BROKEN),)

@@ -129,7 +129,10 @@ class Limited:
         return 0 if price is None else cost_nano(price, Usage(before, after))
 
     def _stream_ended(self, held: list[Reservation], attempt: Attempt, habit: Habit, end: StreamEnd) -> None:
-        self._settle(held, attempt, habit, end.usage)
+        usage = end.usage
+        if usage.estimated:
+            usage = habit.weigh(attempt.call.fields.input_chars, usage)
+        self._settle(held, attempt, habit, usage)
 
     def _settle(self, held: list[Reservation], attempt: Attempt, habit: Habit, usage: Usage) -> None:
         """An answer without a count keeps what was set aside for it."""
@@ -138,7 +141,7 @@ class Limited:
         if before or after:
             if habit.skip:
                 habit.skip -= 1
-            else:
+            elif not usage.estimated:  # nobody learns from his own guess
                 fields = attempt.call.fields
                 habit.learn(fields.input_chars, fields.max_output > 0, fields.choices, before, after)
             nano = 0

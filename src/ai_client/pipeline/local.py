@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import msgspec
 
-from ai_client.answers import nano
+from ai_client.answers import nano, read_usage
 from ai_client.clock import Clock
 from ai_client.cost.meter import cost_nano
 from ai_client.cost.prices import Price
@@ -43,6 +44,8 @@ class Local:
             headers.append((b"cache-control", b"no-cache"))
         reply = await self._provider.send(Attempt(msgspec.structs.replace(call, headers=headers), DAEMON))
         reply.headers = _note(reply, record)
+        if record.usage.estimated:  # by the daemon, which knows more than the provider here
+            reply.usage = record.usage
         record.usage = reply.usage
         if reply.stream is not None:
             reply.stream.on_end(lambda end: self._stream_ended(record, end))
@@ -56,26 +59,35 @@ class Local:
             record.cost_nano = cost_nano(price, end.usage)
 
 
+def _text(value: bytes) -> str:
+    return value.decode("latin-1")
+
+
+def _milliseconds(value: bytes) -> int:
+    return int(float(value) * 1e6)
+
+
+_NOTES: Mapping[bytes, tuple[str, Callable[[bytes], Any]]] = {
+    b"x-ai-client-target": ("target", _text),
+    b"x-ai-client-attempts": ("attempts", int),
+    b"x-ai-client-queue-ms": ("queue_ns", _milliseconds),
+    b"x-ai-client-queue-position": ("queue_position", int),
+    b"x-ai-client-queue-expected-ms": ("queue_expected_ns", _milliseconds),
+    b"x-ai-client-cache": ("cache", _text),
+    b"x-ai-client-cost-usd": ("cost_nano", nano),
+    b"x-ai-client-usage": ("usage", read_usage),
+    b"x-upstream-request-id": ("request_id", _text),
+}
+"""Each header that the daemon says something of the call in: the record's field, and how it is read."""
+
+
 def _note(reply: Reply, record: Record) -> list[tuple[bytes, bytes]]:
     """Write what the daemon said of the call into its record; returns the headers that remain."""
     remaining = []
     for name, value in reply.headers:
-        if name == b"x-ai-client-target":
-            record.target = value.decode("latin-1")
-        elif name == b"x-ai-client-attempts":
-            record.attempts = int(value)
-        elif name == b"x-ai-client-queue-ms":
-            record.queue_ns = int(float(value) * 1e6)
-        elif name == b"x-ai-client-queue-position":
-            record.queue_position = int(value)
-        elif name == b"x-ai-client-queue-expected-ms":
-            record.queue_expected_ns = int(float(value) * 1e6)
-        elif name == b"x-ai-client-cache":
-            record.cache = value.decode("latin-1")
-        elif name == b"x-ai-client-cost-usd":
-            record.cost_nano = nano(value)
-        elif name == b"x-upstream-request-id":
-            record.request_id = value.decode("latin-1")
-        else:
+        note = _NOTES.get(name)
+        if note is None:
             remaining.append((name, value))
+        else:
+            setattr(record, note[0], note[1](value))
     return remaining

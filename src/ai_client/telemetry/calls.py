@@ -56,6 +56,7 @@ class CallLine(msgspec.Struct, gc=False):
     output_tokens: int
     usage_estimated: bool
     cost_usd: str
+    lost_usd: str
     bytes_in: int
     bytes_out: int
 
@@ -75,6 +76,7 @@ class AttemptLine(msgspec.Struct, gc=False):
     retry_in_ms: float | None
 
 
+_NO_DOLLARS = dollars(0)
 _encoder = msgspec.json.Encoder()
 _FIELDS = msgspec.structs.fields(CallLine)
 _WORDS = tuple(place for place, field in enumerate(_FIELDS) if field.type is str)
@@ -128,7 +130,7 @@ class CallLog:
         self._write(self._encode(self._line(record)))
 
     def _line(self, record: Record) -> CallLine:
-        usage = record.usage
+        usage = record.spent if record.lost else record.usage
         return CallLine(
             # the end of the call, without asking the clock again
             self._stamp(record.unix_ns + record.duration_ns),
@@ -155,6 +157,7 @@ class CallLog:
             usage.output_tokens,
             usage.estimated,
             dollars(record.cost_nano),
+            dollars(record.lost_nano) if record.lost else _NO_DOLLARS,
             record.bytes_in,
             record.bytes_out,
         )

@@ -55,6 +55,12 @@ FAILURES = _counter("attempt_failures_total", "target code", "Those of them that
 STREAMS = _counter("streams_total", "target", "Calls answered, or to be answered, as a stream.")
 TOKENS = _counter("tokens_total", "app model kind", "Tokens billed; cached_input is a part of input.")
 COST = _counter("cost_usd_total", "app model", "US dollars spent, over all attempts that were billed.")
+LOST = _counter(
+    "lost_cost_usd_total", "target why", "Those of them spent on attempts whose answer nobody got, by target."
+)
+ESTIMATED = _counter(
+    "usage_estimated_total", "app model", "Attempts whose tokens are estimated, since the provider did not count."
+)
 CACHE = _counter("cache_total", "answer", "Answers of the cache: hit, miss, coalesced.")
 RELOADS = _counter("config_reloads_total", "outcome", "Configurations loaded after the start: applied, refused.")
 BUILD = _gauge("build_info", "version python", "Always 1; the labels say what runs.")
@@ -83,6 +89,8 @@ TLS_OFF = _gauge("tls_verification_off", "", "1 while certificates are not check
 LINES_DROPPED = _counter("log_lines_dropped_total", "log", "Log lines lost: the disk refused them for too long.")
 LOG_ERRORS = _counter("log_write_errors_total", "log", "Failed attempts to write to a log.")
 
+MONEY = frozenset({COST, LOST})
+"""Kept in nano-dollars, told in dollars."""
 COUNTED = (
     REQUESTS,
     DURATION,
@@ -93,6 +101,8 @@ COUNTED = (
     STREAMS,
     TOKENS,
     COST,
+    LOST,
+    ESTIMATED,
     CACHE,
     RELOADS,
     BUILD,

@@ -53,6 +53,7 @@ class _Bundle:
         "cached_input",
         "cost",
         "duration",
+        "estimated",
         "first_byte",
         "input",
         "output",
@@ -74,6 +75,7 @@ class _Bundle:
         self.cached_input = tokens[app, model, "cached_input"]
         self.output = tokens[app, model, "output"]
         self.cost = sink.counts[catalogue.COST][app, model]
+        self.estimated = sink.counts[catalogue.ESTIMATED][app, model]
         self.cache = sink.counts[catalogue.CACHE][(cache,)] if cache else Count()
 
 
@@ -140,8 +142,25 @@ class MetricsSink:
             bundle.cached_input.value += usage.cached_input_tokens
         if usage.output_tokens:
             bundle.output.value += usage.output_tokens
-        if record.cost_nano:
+        if record.lost or usage.estimated:
+            self._particulars(record, bundle)
+        elif record.cost_nano:
             bundle.cost.value += record.cost_nano
+
+    def _particulars(self, record: Record, bundle: _Bundle) -> None:
+        """What is estimated; what was spent elsewhere, under the models and targets where it was."""
+        bundle.estimated.value += record.usage.estimated
+        bundle.cost.value += record.cost_nano - record.lost_nano
+        app = self._names[0].admit(record.app)
+        for each in record.lost:
+            model, target = self._names[1].admit(each.model), self._names[2].admit(each.target)
+            tokens, usage = self.counts[catalogue.TOKENS], each.usage
+            tokens[app, model, "input"].value += usage.input_tokens
+            tokens[app, model, "cached_input"].value += usage.cached_input_tokens
+            tokens[app, model, "output"].value += usage.output_tokens
+            self.counts[catalogue.COST][app, model].value += each.cost_nano
+            self.counts[catalogue.LOST][target, each.why].value += each.cost_nano
+            self.counts[catalogue.ESTIMATED][app, model].value += usage.estimated
 
     def attempt_failed(self, event: AttemptFailed, /) -> None:
         """Count a failed attempt."""
@@ -170,7 +189,7 @@ class MetricsSink:
     def figures(self) -> Iterator[tuple[Family, Mapping[Labels, float]]]:
         """Every counter and gauge with its present values, in the catalogue's order. Money is in dollars."""
         for family, counts in self.counts.items():
-            unit = NANO if family is catalogue.COST else 1
+            unit = NANO if family in catalogue.MONEY else 1
             yield family, {labels: count.value / unit for labels, count in list(counts.items())}
         yield catalogue.BUILD, self._build
         for family in WATCHED:

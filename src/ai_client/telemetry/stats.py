@@ -98,7 +98,7 @@ class StatsSink:
             self._sum_ns += record.duration_ns
         if record.cache and record.cache != "miss":
             self._cache_hits += 1
-        usage = record.usage
+        usage = record.spent if record.lost else record.usage
         self._input_tokens += usage.input_tokens
         self._output_tokens += usage.output_tokens
         self._cost_nano += record.cost_nano

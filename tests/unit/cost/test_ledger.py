@@ -12,7 +12,7 @@ from ai_client.cost.backends.memory import MemoryLedger
 from ai_client.cost.base import Entry
 from ai_client.cost.ledger import Ledger
 from ai_client.model.record import Record
-from ai_client.model.usage import NO_USAGE, Usage
+from ai_client.model.usage import BROKEN, NO_USAGE, Lost, Usage
 
 SECOND = 1_000_000_000
 NOON = 1_769_860_800 * SECOND  # 2026-01-31T12:00:00Z
@@ -142,3 +142,15 @@ def test_threads_count_and_flush_at_once() -> None:
     for thread in threads:
         thread.join()
     assert [entry.figures for entry in ledger.read(*ALL)] == [(2000, 0, 0, 0, 0, 2000)]
+
+
+def test_what_another_attempt_cost_stands_where_it_was_spent() -> None:
+    ledger = Ledger(MemoryLedger())
+    call = record(usage=Usage(10, 5), cost_nano=700)
+    call.lost = (Lost("other/mini", "mini", Usage(4, 3, 2), 100, BROKEN),)
+    ledger.count(call)
+    day = local_day(NOON)
+    assert ledger.read(*ALL) == [
+        row("app", day, 1, 0, 10, 0, 5, 600),
+        Entry(day, "app", "tag", "mini", "other/mini", 0, 0, 4, 2, 3, 100),
+    ]

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 
 from ai_client.cost.prices import Price
 from ai_client.errors import BrokenReplyError, ConnectError, InvalidRequestError
+from ai_client.limits.estimate import Habits
 from ai_client.model.call import Call, Target
 from ai_client.model.request import Endpoint, Fields
-from ai_client.model.usage import Usage
+from ai_client.model.usage import BROKEN, CANCELLED, NO_USAGE, Lost, Usage
 from ai_client.pipeline.accounted import Accounted
 from ai_client.testing import reply, streamed
 from ai_client.testing.provider import Line
@@ -25,7 +28,9 @@ class House:
     def __init__(self, *script: Line, refuse_unknown: bool = False) -> None:
         self.inside = Inside(*script)
         self.unknown: list[str] = []
-        self.stage = Accounted(self.inside, PRICES.get, self.unknown.append, refuse_unknown=refuse_unknown)
+        self.habits = Habits()
+        unknown = self.unknown.append
+        self.stage = Accounted(self.inside, PRICES.get, unknown, self.habits, refuse_unknown=refuse_unknown)
 
 
 def test_an_answer_is_priced(run: Run) -> None:
@@ -44,7 +49,73 @@ def test_every_attempt_that_was_answered_is_billed(run: Run) -> None:
 
     call = make_call()
     run(scenario(call))
-    assert call.record.cost_nano == 2 * COST
+    record = call.record
+    assert (record.cost_nano, record.usage) == (2 * COST, USAGE), "the answer's count is the last one's"
+    assert record.lost == (Lost("p/m", "m", USAGE, COST, BROKEN),)
+    assert (record.spent, record.lost_nano) == (Usage(2000, 20, cached_input_tokens=800), COST)
+
+
+def test_an_attempt_that_failed_is_no_completion(run: Run) -> None:
+    call = make_call()
+    with pytest.raises(BrokenReplyError):
+        run(House(BrokenReplyError("x")).stage(make_attempt(call)))
+    assert (call.record.usage, call.record.cost_nano, call.record.lost) == (NO_USAGE, 0, ())
+
+
+def test_what_came_before_a_break_that_nobody_saw_is_billed(run: Run) -> None:
+    error = BrokenReplyError("x")
+    error.came = 41
+    call = make_call()
+    with pytest.raises(BrokenReplyError):
+        run(House(error).stage(make_attempt(call)))
+    usage = Usage(10, 11, estimated=True)
+    assert call.record.lost == (Lost("p/m", "m", usage, 10 * 2000 + 11 * 8000, BROKEN),)
+    assert (call.record.usage, call.record.spent, call.record.cost_nano) == (NO_USAGE, usage, 108_000)
+
+
+def test_who_leaves_before_the_answer_pays_for_the_prompt(run: Run) -> None:
+    call = make_call()
+    with pytest.raises(asyncio.CancelledError):
+        run(House(asyncio.CancelledError()).stage(make_attempt(call)))
+    assert call.record.lost == (Lost("p/m", "m", Usage(10, 0, estimated=True), 20_000, CANCELLED),)
+    assert call.record.cost_nano == 20_000
+
+
+def test_what_passes_through_and_is_given_up_costs_nobody_knows_what(run: Run) -> None:
+    call = make_call(endpoint=Endpoint.OTHER, path="/files", fields=Fields("", input_chars=40))
+    with pytest.raises(asyncio.CancelledError):
+        run(House(asyncio.CancelledError()).stage(make_attempt(call, Target("p", "", ""))))
+    assert (call.record.lost, call.record.cost_nano) == ((), 0)
+
+
+def test_what_is_lost_without_a_price_is_warned_of(run: Run) -> None:
+    house = House(asyncio.CancelledError(), asyncio.CancelledError())
+    call = make_call(fields=Fields("new"))
+    with pytest.raises(asyncio.CancelledError):
+        run(house.stage(make_attempt(call, Target("p", "new", "new"))))
+    assert house.unknown == [], "an empty prompt costs nothing"
+    with pytest.raises(asyncio.CancelledError):
+        run(house.stage(make_attempt(target=Target("p", "new", "new"))))
+    assert house.unknown == ["new"]
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_count_of_ours_goes_by_what_the_model_makes_of_a_text(run: Run, stream: bool) -> None:
+    guess = Usage(10, 5, estimated=True)
+    house = House(streamed(usage=guess) if stream else reply(usage=guess))
+    house.habits["m"].learn(100, True, 1, 50, 1)
+    call = make_call()
+
+    async def scenario() -> None:
+        answer = await house.stage(make_attempt(call))
+        if stream:
+            await read(answer)
+        else:
+            assert answer.usage == call.record.usage
+
+    run(scenario())
+    assert call.record.usage == Usage(20, 10, estimated=True)
+    assert call.record.cost_nano == 20 * 2000 + 10 * 8000
 
 
 @pytest.mark.parametrize("error", [None, BrokenReplyError("cut off")])

@@ -32,7 +32,7 @@ class Scene:
         self.budgets = Budgets(lambda since, until: ())
         self.budgets.set(limit, {}, NOW)
         self.inside = Inside(*script)
-        accounted = Accounted(self.inside, lambda model: price, lambda model: None, refuse_unknown=False)
+        accounted = Accounted(self.inside, lambda model: price, lambda model: None, Habits(), refuse_unknown=False)
 
         async def plan(call: Call, targets: Any) -> Any:
             return await accounted(make_attempt(call, targets[0]))

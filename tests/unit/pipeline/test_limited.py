@@ -191,6 +191,20 @@ def test_what_answers_cost_is_learned() -> None:
     run_virtually(scenario)
 
 
+def test_an_estimate_settles_but_teaches_nothing() -> None:
+    async def scenario(clock: FakeClock) -> None:
+        guess = Usage(10, 5, estimated=True)
+        house = House(clock, streamed(usage=guess), reply(usage=Usage(40, 5)), streamed(usage=guess))
+        await read(await house.stage(make_attempt()))
+        assert left(house.app) == (99, 985)
+        await house.stage(make_attempt())
+        assert left(house.app) == (98, 940)
+        await read(await house.stage(make_attempt()))
+        assert left(house.app) == (97, 880), "40 and, by the ratio that was learned, 20"
+
+    run_virtually(scenario)
+
+
 def test_a_target_that_asks_to_be_left_alone_is_left_alone() -> None:
     async def scenario(clock: FakeClock) -> None:
         house = House(clock, UpstreamStatusError("x", status=429, retry_after=3.0), reply(), reply())

@@ -22,6 +22,15 @@ def local(*script: Reply) -> tuple[Local, ScriptedProvider]:
     return Local(provider, PRICES.get, FakeClock()), provider
 
 
+def test_an_estimate_of_the_daemons_goes_before_ours(run: Run) -> None:
+    answer = reply(b"1", Usage(0, 2, estimated=True))
+    answer.headers = [JSON, (b"x-ai-client-usage", b"estimated;input=7;output=3")]
+    stage, _ = local(answer)
+    call = make_call()
+    usage = Usage(7, 3, estimated=True)
+    assert (run(stage(call)).usage, call.record.usage) == (usage, usage)
+
+
 def test_the_daemon_is_told_what_it_has_to_know(run: Run) -> None:
     stage, provider = local(reply())
     call = make_call(headers=[(b"openai-beta", b"x")], priority=8, deadline_ns=MINUTE // 8)

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from ai_client.model.usage import Usage
+from ai_client.model.usage import BROKEN, Lost, Usage
 from ai_client.telemetry.base import Level, Sink
 from ai_client.telemetry.calls import AttemptLine, CallLine, CallLog
 from ai_client.telemetry.lines import LineWriter
@@ -72,10 +72,19 @@ def test_a_finished_call(log: Log) -> None:
             "output_tokens": 450,
             "usage_estimated": False,
             "cost_usd": "0.000123456",
+            "lost_usd": "0.000000000",
             "bytes_in": 300,
             "bytes_out": 900,
         }
     ]
+
+
+def test_what_all_attempts_spent_is_in_the_line(log: Log) -> None:
+    lost = Lost("other/mini", "mini", Usage(20, 7, 2, estimated=True), 1000, BROKEN)
+    log.sink.finished(record(cost_nano=124_456, lost=(lost,)))
+    (line,) = log.objects()
+    assert (line["input_tokens"], line["cached_input_tokens"], line["output_tokens"]) == (250, 130, 457)
+    assert (line["usage_estimated"], line["cost_usd"], line["lost_usd"]) == (True, "0.000124456", "0.000001000")
 
 
 def test_a_finished_call_as_text(text: Log) -> None:
@@ -85,8 +94,8 @@ def test_a_finished_call_as_text(text: Log) -> None:
             "2026-01-31T12:00:00.043Z INFO call request_id=req_1 app=batch tag=nightly endpoint=/chat/completions"
             " model=deepseek-v3.2 asked_model=auto target=holysheep/deepseek-v3.2 status=200 error= attempts=1"
             " cache=miss stream=true priority=5 queue_ms=1.234 ttft_ms=40.0 duration_ms=43.345 input_tokens=230"
-            " cached_input_tokens=128 output_tokens=450 usage_estimated=false cost_usd=0.000123456 bytes_in=300"
-            " bytes_out=900"
+            " cached_input_tokens=128 output_tokens=450 usage_estimated=false cost_usd=0.000123456"
+            " lost_usd=0.000000000 bytes_in=300 bytes_out=900"
         )
     ]
 

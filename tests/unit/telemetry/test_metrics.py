@@ -9,7 +9,7 @@ import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 
-from ai_client.model.usage import NO_USAGE
+from ai_client.model.usage import BROKEN, NO_USAGE, Lost, Usage
 from ai_client.telemetry import catalogue
 from ai_client.telemetry.base import Sink
 from ai_client.telemetry.catalogue import BOUNDS_SECONDS, COUNTED, WATCHED, Kind
@@ -44,6 +44,22 @@ class Scraped:
 @pytest.fixture
 def sink() -> MetricsSink:
     return MetricsSink("1.2.3")
+
+
+def test_what_other_attempts_cost_is_counted_where_it_was_spent(sink: MetricsSink) -> None:
+    lost = Lost("other/mini", "mini", Usage(20, 7, 2, estimated=True), 1000, BROKEN)
+    sink.finished(record(cost_nano=4000, lost=(lost, lost)))
+    sink.finished(record(cost_nano=500, usage=Usage(1, 1, estimated=True)))
+    scraped = Scraped(sink)
+    here, there = ({"app": "batch", "model": model} for model in ("deepseek-v3.2", "mini"))
+    assert scraped.get("cost_usd_total", **here) == pytest.approx(2500e-9)
+    assert scraped.get("cost_usd_total", **there) == pytest.approx(2000e-9)
+    assert scraped.get("lost_cost_usd_total", target="other/mini", why="broken") == pytest.approx(2000e-9)
+    assert scraped.get("tokens_total", **there, kind="input") == 40
+    assert scraped.get("tokens_total", **there, kind="cached_input") == 4
+    assert scraped.get("tokens_total", **there, kind="output") == 14
+    assert scraped.get("tokens_total", **here, kind="input") == 231
+    assert (scraped.get("usage_estimated_total", **here), scraped.get("usage_estimated_total", **there)) == (1, 2)
 
 
 def test_a_call(sink: MetricsSink) -> None:

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from ai_client.model.usage import NO_USAGE
+from ai_client.model.usage import BROKEN, NO_USAGE, Lost, Usage
 from ai_client.telemetry.base import Sink
 from ai_client.telemetry.stats import Latencies, StatsSink
 from tests.unit.telemetry.hands import failed, record
@@ -54,6 +54,13 @@ def test_figures() -> None:
     assert figures["input_tokens"] == 101 * 230
     assert figures["output_tokens"] == 101 * 450
     assert figures["cost_usd"] == pytest.approx(101 * 0.000123456)
+
+
+def test_what_was_lost_was_spent_too() -> None:
+    stats = StatsSink()
+    stats.finished(record(lost=(Lost("other/mini", "mini", Usage(20, 7), 1000, BROKEN),)))
+    figures = stats.snapshot()
+    assert (figures["input_tokens"], figures["output_tokens"]) == (250, 457)
 
 
 def test_a_snapshot_stays_as_it_was() -> None:

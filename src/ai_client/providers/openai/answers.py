@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
@@ -11,6 +11,13 @@ from ai_client.errors import BrokenReplyError
 from ai_client.model.request import Endpoint
 from ai_client.model.usage import NO_USAGE, Usage
 from ai_client.providers.openai.whole import check_choices
+
+CHARS_PER_TOKEN: Final = 4
+"""Of English text, where the provider gave no count."""
+
+_NOTHING: Final = (None, None, None, None)
+_SAID: Final = frozenset({"content", "text", "reasoning_content", "refusal", "name", "arguments"})
+"""The members of an answer whose text the model wrote."""
 
 
 class PromptDetails(msgspec.Struct, gc=False):
@@ -37,8 +44,10 @@ class UsageFields(msgspec.Struct, gc=False):
     input_tokens_details: PromptDetails | None = None
     output_tokens_details: OutputDetails | None = None
 
-    def usage(self) -> Usage:
-        """In our own terms."""
+    def usage(self) -> Usage | None:
+        """In our own terms; None where nothing is counted in it."""
+        if (self.prompt_tokens, self.completion_tokens, self.input_tokens, self.output_tokens) == _NOTHING:
+            return None
         cached = self.prompt_tokens_details or self.input_tokens_details
         reasoning = self.completion_tokens_details or self.output_tokens_details
         return Usage(
@@ -133,9 +142,12 @@ _CONTENT: Mapping[Endpoint, str] = {
 """The list that makes an answer one, by endpoint."""
 
 
-def read_answer(body: bytes, where: str, endpoint: Endpoint = Endpoint.OTHER) -> tuple[str, Usage]:
+def read_answer(
+    body: bytes, where: str, endpoint: Endpoint = Endpoint.OTHER, input_chars: int = 0
+) -> tuple[str, Usage]:
     """The model that answered and what it spent.
 
+    An answer without a count is estimated by its characters and those of the prompt (`Endpoint.OTHER`: `NO_USAGE`).
     Raises `BrokenReplyError` when the body is not a JSON object, or says that it is an error (some servers say so with
     status 200), or lacks what `endpoint` answers with, or a reason why that ended (`Endpoint.OTHER` demands nothing).
     """
@@ -148,10 +160,39 @@ def read_answer(body: bytes, where: str, endpoint: Endpoint = Endpoint.OTHER) ->
         said = answer.error.message if isinstance(answer.error, ErrorFields) else answer.error
         raise BrokenReplyError(f"{where} answered with an error where an answer was due: {said or 'no reason given'}")
     member = _CONTENT.get(endpoint)
+    content = b""
     if member is not None:
         content = bytes(getattr(answer, member))
         if not content.startswith(b"["):
             raise BrokenReplyError(f"{where} answered without {member}: its answer is not whole")
         if member == "choices":
             check_choices(content, where)
-    return answer.model or "", answer.usage.usage() if answer.usage is not None else NO_USAGE
+    usage = answer.usage.usage() if answer.usage is not None else None
+    if usage is None:
+        usage = _estimate(content, endpoint, input_chars) if content else NO_USAGE
+    return answer.model or "", usage
+
+
+def _estimate(content: bytes, endpoint: Endpoint, input_chars: int) -> Usage:
+    chars = 0 if endpoint is Endpoint.EMBEDDINGS else _written(content)
+    return Usage(input_chars // CHARS_PER_TOKEN, -(-chars // CHARS_PER_TOKEN), estimated=True)
+
+
+def _written(content: bytes) -> int:
+    """How many characters the model wrote: text, reasoning, the names and arguments of tools."""
+    try:
+        rest = [msgspec.json.decode(content)]
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return len(content)  # nobody here had to understand it
+    chars = 0
+    while rest:
+        value = rest.pop()
+        if isinstance(value, list):
+            rest += value
+        elif isinstance(value, dict):
+            for name, inner in value.items():
+                if isinstance(inner, str):
+                    chars += len(inner) if name in _SAID else 0
+                else:
+                    rest.append(inner)
+    return chars

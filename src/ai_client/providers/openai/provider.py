@@ -93,7 +93,7 @@ class OpenAIProvider:
             return await self._streamed(attempt, incoming)
         headers, packing = _visible(incoming.headers)
         body = self._unpacked(packing, incoming.body) if packing else incoming.body
-        model, usage = read_answer(body, self._name, call.endpoint)
+        model, usage = read_answer(body, self._name, call.endpoint, call.fields.input_chars)
         record.model = attempt.target.model or model
         if call.fields.stream:
             raise BrokenReplyError(f"{self._name} answered a request for a stream with a whole answer")

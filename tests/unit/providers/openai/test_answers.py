@@ -40,8 +40,10 @@ DEEP = b'{"a":' * 100_000 + b"1" + b"}" * 100_000
         ({"prompt_tokens": 9, "total_tokens": 9}, Usage(9)),
         ({"prompt_tokens": 9, "prompt_tokens_details": {"cached_tokens": None}}, Usage(9)),
         ({"prompt_tokens": 9, "completion_tokens_details": {"reasoning_tokens": None}}, Usage(9)),
-        ({"prompt_tokens": None, "prompt_tokens_details": None}, Usage()),
-        ({}, Usage()),
+        ({"prompt_tokens": 0, "total_tokens": 0}, Usage()),
+        ({"prompt_tokens": None, "prompt_tokens_details": None}, NO_USAGE),
+        ({"total_tokens": 9}, NO_USAGE),
+        ({}, NO_USAGE),
         (None, NO_USAGE),
     ],
 )
@@ -92,3 +94,38 @@ def test_an_answer_has_what_its_endpoint_answers_with(endpoint: Endpoint, member
     for body in bodies:
         with pytest.raises(BrokenReplyError, match=f"p answered without {member}"):
             read_answer(msgspec.json.encode(body), "p", endpoint)
+
+
+MESSAGE = {
+    "role": "assistant",
+    "content": "four",
+    "reasoning_content": "why",
+    "refusal": None,
+    "tool_calls": [{"id": "call_1", "type": "function", "function": {"name": "sum", "arguments": '{"a":1}'}}],
+}
+CHOICE = {"message": MESSAGE, "finish_reason": "stop"}
+OUTPUT = {"type": "message", "content": [{"type": "output_text", "text": "four", "annotations": []}]}
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "answer", "output"),
+    [
+        (Endpoint.CHAT, {"choices": [CHOICE]}, 5),  # 17 characters
+        (Endpoint.CHAT, {"choices": [CHOICE, CHOICE], "usage": {}}, 9),
+        (
+            Endpoint.COMPLETIONS,
+            {"choices": [{"text": "four", "logprobs": {"tokens": ["f"]}, "finish_reason": "stop"}]},
+            1,
+        ),
+        (Endpoint.RESPONSES, {"output": [OUTPUT, {"type": "function_call", "name": "sum", "arguments": "{}"}]}, 3),
+        (Endpoint.EMBEDDINGS, {"data": [{"embedding": [0.5]}]}, 0),
+    ],
+)
+def test_what_the_provider_did_not_count_is_estimated(endpoint: Endpoint, answer: dict[str, Any], output: int) -> None:
+    usage = read_answer(msgspec.json.encode(answer), "p", endpoint, 43)[1]
+    assert usage == Usage(10, output, estimated=True)
+
+
+def test_content_that_cannot_be_read_is_estimated_by_its_size() -> None:
+    body = b'{"output":[{"content":[{"text":"\xff\xff"}]}]}'
+    assert read_answer(body, "p", Endpoint.RESPONSES)[1] == Usage(0, 8, estimated=True), "31 bytes"
