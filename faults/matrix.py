@@ -70,6 +70,7 @@ FAULTS: Final = (
     Fault("head, then reset", wire.only(wire.head(), End.RESET), _BROKEN),
     Fault("reset", wire.cut(End.RESET), _BROKEN, middle=True),
     Fault("stall", wire.cut(End.SILENCE), _SILENT, middle=True),
+    Fault("pings only", wire.pings, _SILENT, streams_only=True),
     Fault("short of its length", wire.cut_length, _BROKEN, middle=True),
     Fault("no last chunk", wire.cut_chunks, _BROKEN, middle=True),
     Fault("bad chunk", wire.bad_chunk, _BROKEN, middle=True),

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from typing import Any, Self
 
 from faults.matrix import Cell
-from faults.wire import End, Scene
+from faults.wire import End, Scene, chunk
 
 PRIMARY = "primary"
 SPARE = "spare"
@@ -92,6 +92,11 @@ def _strikes(cell: Cell, target: str, number: int) -> bool:
 async def _end(end: End, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     if end is End.SILENCE:
         await reader.read()  # until the client gives up
+    elif end is End.PINGS:
+        while not writer.is_closing():
+            writer.write(chunk(b": still here\n\n"))
+            await writer.drain()
+            await asyncio.sleep(0.5)
     elif end is End.RESET:
         await asyncio.sleep(0.05)  # a reset overtakes what was written just before it
         connection = writer.get_extra_info("socket")

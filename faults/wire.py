@@ -21,6 +21,8 @@ class End(enum.Enum):
     RESET = enum.auto()
     CLOSE = enum.auto()
     SILENCE = enum.auto()
+    PINGS = enum.auto()
+    """Comments for ever: the connection is alive, and the answer never begins."""
 
 
 Step = bytes | float | End
@@ -127,6 +129,11 @@ def instead(kind: str, body: bytes, status: int = 200) -> Break:
 def cut(end: End) -> Break:
     """The answer, and in its middle an end."""
     return lambda scene: [*scene.part(), end]
+
+
+def pings(scene: Scene) -> Steps:
+    """The role, and then nothing but comments."""
+    return [head(EVENTS), chunk(scene.events[0]), End.PINGS]
 
 
 def only(*steps: Step) -> Break:

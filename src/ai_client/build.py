@@ -154,7 +154,9 @@ def _provider(config: Config, provider: ProviderConfig, clock: Clock) -> OpenAIP
     )
     key = provider.api_key.reveal() if provider.api_key is not None else ""
     wire = Wire(origin, key, _USER_AGENT, stream_usage=provider.stream_usage)
-    patience = Patience(provider.timeout, performance.read_timeout, performance.request_timeout_buffer)
+    patience = Patience(
+        provider.timeout, performance.read_timeout, performance.request_timeout_buffer, provider.first_token_timeout
+    )
     return OpenAIProvider(provider.name, pool, wire, patience, clock, key)
 
 

@@ -19,7 +19,7 @@
     ├ DeadlineExceededError       504  the caller's own time is up
     └ UpstreamError               502  the provider failed                                           (retryable)
       ├ ConnectError              502  no connection: DNS, TCP, TLS, proxy; nothing was sent         (retryable)
-      ├ UpstreamTimeoutError      504  connect, first byte, idle or total time ran out               (retryable)
+      ├ UpstreamTimeoutError      504  connect, first byte, first token, idle or total time ran out  (retryable)
       ├ BrokenReplyError          502  cut off, malformed, empty, or not what was promised           (retryable)
       └ UpstreamStatusError       …    the provider answered with an error status; carries it        (by status)
 
@@ -201,7 +201,7 @@ class ConnectError(UpstreamError):
 
 
 class UpstreamTimeoutError(UpstreamError):
-    """The provider was silent too long. `phase` is `connect`, `first_byte`, `idle` or `total`."""
+    """The provider was silent too long. `phase` is `connect`, `first_byte`, `first_token`, `idle` or `total`."""
 
     status = 504
     type = "timeout_error"

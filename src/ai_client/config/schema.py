@@ -106,6 +106,12 @@ class Performance:
     read_timeout: float = key(
         _SECONDS, 60.0, "Silence allowed between two pieces of a streamed answer.", unit="seconds"
     )
+    first_token_timeout: float = key(
+        _SECONDS,
+        120.0,
+        "What a streamed answer may take until its first content, from its sending; a role, comment or ping is none.",
+        unit="seconds",
+    )
     max_concurrent_requests: int = key(
         integer(1, 1_000_000), 50, "Requests under way at once, for each provider, from this node."
     )
@@ -275,6 +281,7 @@ class Provider:
     api_key_file: Path | None = key(optional(path()), None, "A file that holds the key and nothing else.")
     models: tuple[str, ...] = required(served_models(), "The models that this provider serves.")
     timeout: float = inherited("api", Api, "timeout")
+    first_token_timeout: float = inherited("performance", Performance, "first_token_timeout")
     requests_per_minute: int = inherited("limits", Limits, "requests_per_minute")
     tokens_per_minute: int = inherited("limits", Limits, "tokens_per_minute")
     max_concurrent_requests: int = inherited("performance", Performance, "max_concurrent_requests")

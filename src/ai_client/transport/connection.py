@@ -8,13 +8,12 @@ from collections.abc import Callable
 from typing import Final
 
 import httptools
-import msgspec
 
 from ai_client.errors import AIClientError, BrokenReplyError, ConnectError, UpstreamTimeoutError
 from ai_client.transport.http import Header, is_json
 from ai_client.transport.incoming import Incoming
 from ai_client.transport.outbox import Outbox
-from ai_client.transport.timer import NEVER, LazyTimer
+from ai_client.transport.timer import NEVER, LazyTimer, Timeouts
 
 __all__ = ["ClientConnection", "Incoming", "Timeouts"]
 
@@ -29,18 +28,6 @@ _BODY: Final = 2
 _FINISH: Final = 3  # the answer is complete, and is given out once the parser has returned
 
 
-class Timeouts(msgspec.Struct, frozen=True, gc=False):
-    """Patience with one answer, in seconds. `total` runs from the sending; each may be `NEVER`.
-
-    `first_byte` is for the answer's head; while a large request is still leaving, it is how long the provider may
-    take none of it. `idle` is between two pieces of the body, and does not run while our own reader is the slow one.
-    """
-
-    first_byte: float = 30.0
-    idle: float = 60.0
-    total: float = NEVER
-
-
 class ClientConnection(asyncio.Protocol):
     """Owned by a pool, lent to one request at a time.
 
@@ -50,6 +37,7 @@ class ClientConnection(asyncio.Protocol):
     __slots__ = (
         "_answer_headers",
         "_chunked",
+        "_contentless",
         "_discarding",
         "_head",
         "_head_only",
@@ -100,6 +88,7 @@ class ClientConnection(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._timeouts = Timeouts()
         self._total_due = NEVER
+        self._contentless = False  # until the first content is there, which is due before the whole answer is
         self._phase = _NOTHING
         self._status = 0
         self._headers: list[Header] = []  # being read
@@ -152,7 +141,8 @@ class ClientConnection(asyncio.Protocol):
         self._head_only = wire.startswith(b"HEAD ")
         self._timeouts = timeouts
         now = self._loop.time()
-        self._total_due = now + timeouts.total
+        self._contentless = timeouts.content < timeouts.total
+        self._total_due = now + (timeouts.content if self._contentless else timeouts.total)
         self._phase = _HEAD
         self._set_timer(now + timeouts.first_byte)
         self._held = wire
@@ -198,6 +188,13 @@ class ClientConnection(asyncio.Protocol):
             self._paused = False
             self._transport.resume_reading()
             self._set_timer(self._loop.time() + self._timeouts.idle)
+
+    def begun(self) -> None:
+        """The answer's first content is there: from now on only `total` bounds all of it."""
+        if self._contentless:
+            self._contentless = False
+            self._total_due += self._timeouts.total - self._timeouts.content
+            self._set_timer(self._total_due if self._paused else self._loop.time() + self._timeouts.idle)
 
     def forget(self) -> None:
         """Nobody will read the answer any more."""
@@ -377,6 +374,8 @@ class ClientConnection(asyncio.Protocol):
         timeouts = self._timeouts
         if now >= self._total_due - 0.001:
             phase, text = "total", f"{self._where} did not finish its answer within {timeouts.total:g} s"
+            if self._contentless:
+                phase, text = "first_token", f"{self._where} sent no content within {timeouts.content:g} s"
         elif self._paused:
             self._timer.set(self._total_due)  # the silence is ours
             return

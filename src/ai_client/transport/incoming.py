@@ -112,6 +112,11 @@ class Incoming:
             pieces.append(piece)
         return b"".join(pieces)
 
+    def begun(self) -> None:
+        """What was read holds the first content: the patience for that is no longer asked for."""
+        if self._connection is not None:
+            self._connection.begun()
+
     def discard(self) -> None:
         """All that matters has been read: throw the rest away, and keep the connection if it comes soon."""
         connection = self._let_go()

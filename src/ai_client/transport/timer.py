@@ -1,11 +1,27 @@
-"""A deadline that costs an attribute, not a timer, to move."""
+"""Patience in figures, and a deadline that costs an attribute, not a timer, to move."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
 
+import msgspec
+
 NEVER = float("inf")
+
+
+class Timeouts(msgspec.Struct, frozen=True, gc=False):
+    """Patience with one answer, in seconds; each may be `NEVER`.
+
+    `first_byte` is for the answer's head; while a large request is still leaving, it is how long the provider may
+    take none of it. `idle` is between two pieces of the body, and does not run while our own reader is the slow one.
+    `total` runs from the sending, as does `content`: until the reader says that the answer has begun.
+    """
+
+    first_byte: float = 30.0
+    idle: float = 60.0
+    total: float = NEVER
+    content: float = NEVER
 
 
 class LazyTimer:

@@ -38,6 +38,7 @@ FAULTS = [
     BrokenReplyError("x"),
     UpstreamTimeoutError("x", phase="connect"),
     UpstreamTimeoutError("x", phase="first_byte"),
+    UpstreamTimeoutError("x", phase="first_token"),
     UpstreamTimeoutError("x", phase="idle"),
     UpstreamStatusError("x", status=500),
     UpstreamStatusError("x", status=529),

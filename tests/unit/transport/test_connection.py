@@ -416,6 +416,53 @@ def test_a_stream_that_falls_silent(on_each: Run) -> None:
     on_each(scene())
 
 
+def test_pings_are_no_content(on_each: Run) -> None:
+    """Neither the head nor what comes after it puts the first content's time off; only its reader does."""
+
+    async def scene() -> None:
+        async def talk(client: RawClient) -> None:
+            await read_request(client)
+            client.send(answer_with(TEXT))
+            while not client.writer.is_closing():
+                client.send(b": ping\n\n")
+                await turns(1)
+
+        async with Upstream(talk) as upstream:
+            for total in (NEVER, 20):
+                pool = upstream.pool()
+                incoming = await pool.request(post(), Timeouts(20, 20, total, SHORT))
+                with pytest.raises(UpstreamTimeoutError, match=r"sent no content within 0\.03 s") as caught:
+                    await incoming.read_all(10**9)
+                assert (caught.value.phase, caught.value.sent) == ("first_token", True)
+                await until(lambda pool=pool: not pool.open_connections)  # type: ignore[misc]
+
+    on_each(scene())
+
+
+@pytest.mark.parametrize(
+    ("timeouts", "phase"),
+    [
+        (Timeouts(20, SHORT, NEVER, 10), "idle"),
+        (Timeouts(20, 20, 2 * SHORT, SHORT), "total"),
+        (Timeouts(20, 20, SHORT, SHORT), "total"),
+        (Timeouts(20, 20, SHORT, 10), "total"),
+    ],
+)
+def test_once_there_is_content_the_other_times_count(on_each: Run, timeouts: Timeouts, phase: str) -> None:
+    async def scene() -> None:
+        async with Upstream(hangs(answer_with(TEXT, b"abc"))) as upstream:
+            incoming = await upstream.pool().request(post(), timeouts)
+            assert await incoming.read() == b"abc"
+            for _ in range(2):  # a second time says nothing new
+                incoming.begun()
+            with pytest.raises(UpstreamTimeoutError) as caught:
+                await incoming.read()
+            assert caught.value.phase == phase
+            incoming.begun()  # nor does one that comes too late
+
+    on_each(scene())
+
+
 def test_what_came_before_the_silence_is_not_lost(run: Run) -> None:
     async def scene() -> None:
         async with Upstream(hangs(answer_with(TEXT, b"abc"))) as upstream:

@@ -17,10 +17,11 @@ from ai_client.providers.openai.judges import ChunkJudge, Judge, ResponseJudge
 from ai_client.providers.openai.refusals import refusal
 from ai_client.providers.openai.stream import EventStream, RawStream
 from ai_client.providers.openai.wire import Wire
-from ai_client.transport.connection import Incoming, Timeouts
+from ai_client.transport.connection import Incoming
 from ai_client.transport.http import HOP_BY_HOP, find_header
 from ai_client.transport.pool import Pool
 from ai_client.transport.retry_after import parse_retry_after
+from ai_client.transport.timer import NEVER, Timeouts
 
 _MAX_ERROR_BODY = 1024 * 1024
 _MAX_WHOLE_BODY = 256 * 1024 * 1024
@@ -33,13 +34,15 @@ _SPECIAL = _HIDDEN | {b"x-request-id", b"content-encoding"}
 class Patience(msgspec.Struct, frozen=True):
     """How long one attempt may take, in seconds.
 
-    `answer` until a whole answer, or the first byte of a streamed one, is there; `idle` between two pieces of a
-    stream; `buffer` is kept back from the caller's deadline, so that an error can still reach it.
+    `answer` until a whole answer, or the first byte of a streamed one, is there; `first_token` until the first content
+    of a streamed one; `idle` between two pieces of a stream; `buffer` is kept back from the caller's deadline, so that
+    an error can still reach it.
     """
 
     answer: float = 30.0
     idle: float = 60.0
     buffer: float = 5.0
+    first_token: float = NEVER
 
 
 class OpenAIProvider:
@@ -80,7 +83,8 @@ class OpenAIProvider:
         total = left - patience.buffer
         if total < left / 2:  # near its deadline a call gives half of what is left to the telling of a failure
             total = max(left / 2, 0.001)
-        timeouts = Timeouts(patience.answer, patience.idle, total)
+        content = patience.first_token if call.fields.stream and call.endpoint is not Endpoint.OTHER else NEVER
+        timeouts = Timeouts(patience.answer, patience.idle, total, content)
         incoming = await self._pool.request(self._wire.request(attempt), timeouts)
         status = incoming.status
         if status >= 300:

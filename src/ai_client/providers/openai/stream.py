@@ -58,6 +58,7 @@ class EventStream:
         except BaseException:
             self._incoming.close()
             raise
+        self._incoming.begun()
         self._ready = b"".join(ready)
 
     @property

@@ -334,10 +334,10 @@ def test_a_file_that_is_passed_through(at: Callable[..., None]) -> None:
 # ---- time
 
 
-def silent(seconds: float, patience: Patience, phase: str) -> Scenario:
+def silent(seconds: float, patience: Patience, phase: str, make: Callable[..., Call] = make_call) -> Scenario:
     async def scenario(provider: OpenAIProvider) -> None:
         with pytest.raises(UpstreamTimeoutError) as caught:
-            await send(provider, now(seconds=seconds))
+            await send(provider, now(make(), seconds=seconds))
         assert caught.value.phase == phase
 
     return scenario
@@ -345,6 +345,25 @@ def silent(seconds: float, patience: Patience, phase: str) -> Scenario:
 
 def test_a_provider_that_is_silent_too_long(at: Callable[..., None]) -> None:
     at(b"", silent(60.0, Patience(answer=0.02), "first_byte"), Patience(answer=0.02))
+
+
+@pytest.mark.parametrize("early", [b"", b": ping\n\n", ROLE, ROLE + b": ping\n\n"])
+def test_a_stream_without_content_for_too_long(at: Callable[..., None], early: bytes) -> None:
+    patience = Patience(first_token=0.03)
+    at(piped(early or b":\n\n").removesuffix(b"0\r\n\r\n"), silent(60.0, patience, "first_token", streaming), patience)
+
+
+def test_the_first_tokens_time_is_for_streams_that_are_read_here(at: Callable[..., None]) -> None:
+    patience = Patience(answer=0.03, idle=0.03, first_token=0.01)
+
+    async def scenario(provider: OpenAIProvider) -> None:
+        unread = now(endpoint=Endpoint.OTHER, path="/x", body=b'{"stream":true}', fields=Fields("", stream=True))
+        for call in (now(), unread):
+            with pytest.raises(UpstreamTimeoutError) as caught:
+                await send(provider, call)
+            assert caught.value.phase == "first_byte"
+
+    at(b"", scenario, patience)
 
 
 @pytest.mark.parametrize(
