@@ -186,7 +186,7 @@ def test_keys_of_the_configuration_exist(page: Path) -> None:
         if found and (found[1] in SECTIONS or found[2]):
             assert stands(found[1], found[2] or ""), span
     for head, key in _VARIABLE.findall(text):
-        section = head.lower().partition("_")[0] if head.startswith(("PROVIDER_", "APP_")) else head.lower()
+        section = head.lower().partition("_")[0] if head.startswith(("PROVIDER_", "KEY_", "APP_")) else head.lower()
         assert (head, key) == ("SECTION", "KEY") or stands(section, key.lower()), (head, key)
 
 

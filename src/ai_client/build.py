@@ -24,9 +24,11 @@ from ai_client.pipeline.cached import CacheSettings
 from ai_client.pipeline.limited import Quotas
 from ai_client.pipeline.local import Local
 from ai_client.pipeline.observed import Observed
+from ai_client.pipeline.pooled import Pools
 from ai_client.pipeline.retried import RetrySettings
 from ai_client.providers.openai.provider import OpenAIProvider, Patience
 from ai_client.providers.openai.wire import Wire
+from ai_client.routing.keypool import KeyPool, Member
 from ai_client.routing.table import AutoModels, ModelTable
 from ai_client.service import Service
 from ai_client.telemetry import catalogue
@@ -41,11 +43,12 @@ _LOCAL_POOL = 1000  # connections to the node's own daemon, which has limits of 
 
 def build(config: Config, shared: Shared) -> Service:
     """Put a service together. Raises `ConfigurationError` for what only shows when it is tried, such as a CA file."""
-    providers = {name: _provider(config, each, shared.clock) for name, each in config.providers.items()}
+    providers = {name: _provider(config, each, shared.clock) for name, each in config.endpoints.items()}
     table = _table(config)
     shared.quota.set(config)
     shared.health.set(config.guard)
     table_of_prices = prices(config)
+    quotas = _quotas(config, shared.quota, table_of_prices)
     parts = Parts(
         clock=shared.clock,
         rng=shared.rng,
@@ -62,18 +65,20 @@ def build(config: Config, shared: Shared) -> Service:
             config.routing.retry_base_delay,
             config.routing.retry_max_delay,
         ),
-        quotas=_quotas(config, shared.quota, table_of_prices),
+        quotas=quotas,
         larger=table.larger,
         cache=_cache_settings(config, shared),
         budgets=_budgets(config, shared),
         habits=shared.quota.habits,
         health=shared.health if config.guard.enabled else None,
+        pools=_pools(config, shared, quotas),
     )
     _warn(config, table, shared.journal)
     service = Service(config, shared.clock, build_pipeline(parts), table, providers, shared.make_id)
     service.limits = shared.quota.state
     service.admission = shared.admission.set(config.admission)
     service.circuits = shared.health.states
+    service.refused_keys = shared.refusals.states
     _watch(service, shared)
     return service
 
@@ -188,6 +193,31 @@ def _table(config: Config) -> ModelTable:
         raise ConfigurationError([str(error)]) from None
 
 
+def _pools(config: Config, shared: Shared, quotas: Quotas) -> Pools | None:
+    """The providers that have several keys; None where all have one. All keys are tried anew."""
+    shared.refusals.forget()
+    if not config.pools:
+        return None
+    pools = {
+        name: KeyPool(
+            [
+                Member(
+                    each.name[len(name) + 1 :],
+                    each.weight,
+                    each.base_url,
+                    {model: each.upstream_model(model) for model in each.models if model != "*"},
+                    open_=each.open,
+                )
+                for each in members
+            ],
+            shared.rng,
+            config.providers[name].sticky_prefix_kb << 10,
+        )
+        for name, members in config.pools.items()
+    }
+    return Pools(pools, shared.refusals, quotas, shared.health if config.guard.enabled else None)
+
+
 def _quotas(config: Config, keeper: Keeper, table: PriceTable) -> Quotas:
     return Quotas(
         keeper.providers,
@@ -208,6 +238,7 @@ def _watch(service: Service, shared: Shared) -> None:
     watch_service(metrics, service, shared.cache)
     watch_budgets(metrics, shared.budgets)
     watch_health(metrics, shared.health)
+    metrics.watch(catalogue.KEY_REFUSED, lambda: {(name,): 1.0 for name in shared.refusals.states()})
     metrics.watch(catalogue.WAITING, shared.quota.waiting)
     metrics.watch(catalogue.LIMITER, shared.quota.levels)
     fleet = shared.quota.fleet
@@ -222,7 +253,7 @@ def _cache_settings(config: Config, shared: Shared) -> CacheSettings | None:
     if shared.cache is None or not config.caching.enabled:
         return None
     # whatever decides which model answers: after a change of it, nothing kept before is given
-    deciding = [(each.name, each.base_url, each.models, dict(each.renames)) for each in config.providers.values()]
+    deciding = [(each.name, each.base_url, each.models, dict(each.renames)) for each in config.endpoints.values()]
     scope = repr((deciding, config.models, config.routing.aliases, config.routing.simple, config.routing.moderate))
     digest = hashlib.blake2b(f"{scope} {config.routing.complex}".encode(), digest_size=16).hexdigest()
     return CacheSettings(shared.cache, CachePolicy.of(config.caching.ttl_seconds, config.caching.scope), digest)

@@ -15,7 +15,7 @@ from ai_client.telemetry.metrics import MetricsSink
 
 def watch_service(metrics: MetricsSink, service: Service, cache: CacheBackend | None) -> None:
     """Its calls, its connections, its cache."""
-    unverified = any(not provider.verify_ssl for provider in service.config.providers.values())
+    unverified = any(not provider.verify_ssl for provider in service.config.endpoints.values())
     metrics.watch(catalogue.IN_FLIGHT, lambda: float(service.in_flight))
     metrics.watch(catalogue.TLS_OFF, lambda: float(unverified))
     metrics.watch(

@@ -32,6 +32,7 @@ from ai_client.limits.member import Mode
 from ai_client.pipeline.bookkeeping import LedgerSink
 from ai_client.routing.breaker import State
 from ai_client.routing.health import Health, TargetHealth
+from ai_client.routing.keypool import Refusals
 from ai_client.telemetry import catalogue
 from ai_client.telemetry.base import Level, Sink
 from ai_client.telemetry.calls import CallLog
@@ -63,6 +64,7 @@ class Shared:
         self.budgets = Budgets(ledger.read)
         self.admission = Admission(clock)
         self.health = Health(clock, rng, self._circuit_changed)
+        self.refusals = Refusals(clock, self._key_refused)
         self._warned: set[str] = set()
         # unique across restarts and nodes by the random half, within the process by the counted one
         prefix, number = f"req_{rng.getrandbits(48):012x}", count(1)
@@ -111,6 +113,14 @@ class Shared:
         calls, faults, slow = breaker.counts
         tell = self.journal.warning if breaker.state is State.OPEN else self.journal.info
         tell("circuit", target=target.name, state=breaker.state.label, calls=calls, failed=faults, slow=slow)
+
+    def _key_refused(self, key: str, status: int, seconds: float) -> None:
+        """One of several keys, or a model for one of them, was refused and is left out, or was taken again."""
+        if seconds:
+            advice = "mend or replace it, then reload: the other keys take its calls meanwhile"
+            self.journal.error("key_refused", key=key, status=status, left_out_seconds=seconds, advice=advice)
+        else:
+            self.journal.info("key_accepted", key=key)
 
     def fleet_mode(self, mode: Mode, why: str) -> None:
         """How the fleet's limits are kept has changed."""

@@ -47,7 +47,8 @@ class Ask(msgspec.Struct, frozen=True, gc=False):
 class Service:
     """One configuration, at work. A reload makes another; calls under way keep the one they began with.
 
-    `limits` tells how every limit stands, as JSON can write it; `circuits` each target's circuit, in a word.
+    `limits` tells how every limit stands, as JSON can write it; `circuits` each target's circuit, in a word,
+    `refused_keys` the seconds for which a key that was refused is left out of its pool.
     `admission` is None where there is no bound on what is under way.
     """
 
@@ -65,6 +66,7 @@ class Service:
         self.providers = providers
         self.limits: Callable[[], Mapping[str, Any]] = dict
         self.circuits: Callable[[], Mapping[str, str]] = dict
+        self.refused_keys: Callable[[], Mapping[str, float]] = dict
         self.admission: Admission | None = None
         self._clock = clock
         self._pipeline = pipeline

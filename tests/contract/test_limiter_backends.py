@@ -84,6 +84,19 @@ def test_a_place_is_free_when_it_is_left(attempt: Try) -> None:
     attempt(limits(places=1), scenario)
 
 
+def test_what_is_short_says_for_how_long(attempt: Try) -> None:
+    async def scenario(limiter: Limiter, _: FakeClock) -> None:
+        assert limiter.shortage(need(1)) == 0
+        held = limiter.try_reserve(need(1), 5)
+        assert held is not None
+        assert limiter.shortage(need(1)) > 0
+        held.release((0, 0, 0, 0, 0))
+        assert limiter.shortage(need(1)) == 0
+
+    attempt(limits(places=1), scenario)
+    attempt(limits(requests=60), scenario)
+
+
 def test_what_was_not_used_comes_back_once(attempt: Try) -> None:
     async def scenario(limiter: Limiter, _: FakeClock) -> None:
         held = limiter.try_reserve(need(100), 5)

@@ -116,7 +116,7 @@ def _configured(loaded: Loaded) -> Finding:
 
 async def _look(config: Config, clock: Clock, patience: float) -> list[Finding]:
     """All checks that ask somebody, at the same time."""
-    providers = asyncio.gather(*(_provider(config, each, clock, patience) for each in config.providers.values()))
+    providers = asyncio.gather(*(_provider(config, each, clock, patience) for each in config.endpoints.values()))
     daemons = asyncio.gather(*(_daemon(address, clock, patience) for address in config.daemon.listen))
     pairs = await providers
     keys: Iterable[Finding] = (pair[0] for pair in pairs)
@@ -129,7 +129,7 @@ async def _provider(config: Config, provider: Provider, clock: Clock, patience: 
     origin = Origin.parse(provider.base_url)
     key = provider.api_key.reveal() if provider.api_key is not None else ""
     # Programs on this machine and in its network often ask for none; the default provider does.
-    needed = not Address(origin.host).local and provider is next(iter(config.providers.values()))
+    needed = not Address(origin.host).local and provider is next(iter(config.endpoints.values()))
     status, detail = Status.OK, "well-formed" if key else "none, and none is needed"
     if needed and not key:
         status, detail = Status.WRONG, "missing: give it in api_key_file, a systemd credential or the environment"

@@ -11,8 +11,9 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 from ai_client.config.layers import HOLYSHEEP, Findings, Origin
+from ai_client.config.pools import PoolKey, member_name, pool_of
 from ai_client.config.quotas import Limit
-from ai_client.config.schema import Api, App, Provider
+from ai_client.config.schema import Api, App, Provider, renamed
 from ai_client.config.secrets import (
     CREDENTIAL,
     TLS_CREDENTIALS,
@@ -89,6 +90,12 @@ class _Assembly:
         self._plain["api"] = replace(api, api_key=self._key("api", api.provider, api.base_url))
         self._plain["daemon"] = replace(self._plain["daemon"], **self._tls_credentials())
         providers = self._providers()
+        keys = self._keys(providers)
+        pools = {
+            name: pool_of(provider, own)
+            for name, provider in providers.items()
+            if (own := [each for each in keys.values() if each.provider == name])
+        }
         apps = {name: self._app(section, name) for section, name in self._values.named("app")}
         quotas = {name: Limit(name=name, **self._given(section)) for section, name in self._values.named("limit")}
         return Config(
@@ -96,6 +103,8 @@ class _Assembly:
             providers=MappingProxyType(providers),
             apps=MappingProxyType(apps),
             quotas=MappingProxyType(quotas),
+            keys=MappingProxyType(keys),
+            pools=MappingProxyType(pools),
         )
 
     def _given(self, section: str) -> dict[str, Any]:
@@ -139,16 +148,29 @@ class _Assembly:
                 providers[name] = _provider(name, inherited | own)
         return providers
 
+    def _keys(self, providers: Mapping[str, Provider]) -> dict[str, PoolKey]:
+        """Further keys, each with its secret. One whose provider is not known is left out: `checks` says so."""
+        keys: dict[str, PoolKey] = {}
+        for section, name in self._values.named("key"):
+            given = PoolKey(name=name, **self._given(section))
+            owner = given.provider or self._plain["api"].provider
+            secret = None
+            if owner in providers:
+                url = given.base_url or providers[owner].base_url
+                secret = self._key(section, member_name(owner, name), url, owner)
+            keys[name] = replace(given, provider=owner, api_key=secret)
+        return keys
+
     def _app(self, section: str, name: str) -> App:
         app = App(name=name, **self._given(section))
         return replace(app, tag=app.tag or name)
 
-    def _key(self, section: str, provider: str, base_url: str) -> Secret | None:
-        """The API key from the first source that has one.
+    def _key(self, section: str, name: str, base_url: str, provider: str = "") -> Secret | None:
+        """The API key from the first source that has one. `provider` is whose it is, unless it is that of `name`.
 
         A source that is there but cannot be used is a mistake: who set it up expects no other in its place.
         """
-        credential = CREDENTIAL if section == "api" else f"{CREDENTIAL}-{provider}"
+        credential = CREDENTIAL if section == "api" else f"{CREDENTIAL}-{name}"
         path = credential_file(credential, self._environ)
         file, given = self._values.get(section, "api_key_file"), self._values.get(section, "api_key")
         origin = Origin(_LAST, 0, f"credential {credential}")
@@ -169,7 +191,7 @@ class _Assembly:
             return None
         self.origins[section, "api_key"] = origin.text
         host = urlsplit(base_url).hostname or ""
-        is_holysheep = provider == HOLYSHEEP or host == "holysheep.ai" or host.endswith(".holysheep.ai")
+        is_holysheep = (provider or name) == HOLYSHEEP or host == "holysheep.ai" or host.endswith(".holysheep.ai")
         if is_holysheep and (not key.reveal().startswith("hs_") or key.reveal() == "hs_"):
             hint = "; for another provider's key, name that provider: `provider = …`" if section == "api" else ""
             fault = "HolySheep's keys begin with hs_ and this one does not"
@@ -179,7 +201,5 @@ class _Assembly:
 
 def _provider(name: str, values: dict[str, Any]) -> Provider:
     """Take `local=upstream` apart and build the provider."""
-    items = [[part.strip() for part in item.partition("=")] for item in values.pop("models")]
-    models = tuple(local for local, _, _ in items)
-    renames = MappingProxyType({local: upstream for local, _, upstream in items if upstream})
+    models, renames = renamed(values.pop("models"))
     return Provider(name=name, models=models, renames=renames, **values)

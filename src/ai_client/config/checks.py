@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 from ai_client.config.assemble import Values
 from ai_client.config.exposure import check_tls, doubt_exposure, is_loopback
 from ai_client.config.layers import Findings
+from ai_client.config.pool_checks import check_pools
 from ai_client.config.schema import Provider
 from ai_client.config.sections import suggestion
 from ai_client.config.snapshot import Config
@@ -27,8 +28,9 @@ def check(config: Config, values: Values, findings: Findings) -> None:
     _check_fleet(config, values, findings)
     _check_apps(config, values, findings)
     _check_quotas(config, values, findings)
+    check_pools(config, values, findings)
     check_tls(values, findings)
-    _doubt_providers(config.providers.values(), findings)
+    _doubt_providers(config.endpoints.values(), findings)
     doubt_exposure(config, findings)
 
 

@@ -33,10 +33,11 @@ Later layers win over earlier ones, key by key:
 
 An API key comes from the first of these that has one:
 
-1. the systemd credential `ai-client-api-key` (`ai-client-api-key-NAME` for `[provider NAME]`), see `LoadCredential=`;
+1. the systemd credential `ai-client-api-key` (`ai-client-api-key-NAME` for `[provider NAME]`,
+   `ai-client-api-key-PROVIDER.NAME` for `[key NAME]`), see `LoadCredential=`;
 2. the file that `api_key_file` names;
 3. the environment: `AI_CLIENT_API__API_KEY`, or `HOLYSHEEP_API_KEY` while the provider is called holysheep
-   (`AI_CLIENT_PROVIDER_NAME__API_KEY` for `[provider NAME]`);
+   (`AI_CLIENT_PROVIDER_NAME__API_KEY` for `[provider NAME]`, `AI_CLIENT_KEY_NAME__API_KEY` for `[key NAME]`);
 4. `api_key` in the file.
 
 Durations are seconds. 1 KiB is 1024 bytes, 1 MiB 1024 KiB, 1 GiB 1024 MiB. Where nothing is allowed as a value
@@ -106,6 +107,8 @@ def effective(loaded: Loaded) -> Iterator[Effective]:
     for name, provider in config.providers.items():
         if name != config.api.provider:
             yield from _of(f"provider {name}", SECTIONS["provider"], provider, loaded)
+    for name, each in config.keys.items():
+        yield from _of(f"key {name}", SECTIONS["key"], each, loaded)
     for name, app in config.apps.items():
         yield from _of(f"app {name}", SECTIONS["app"], app, loaded)
 

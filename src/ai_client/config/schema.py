@@ -9,7 +9,7 @@ line of its class's docstring. Durations are seconds; 1 KiB = 1024 bytes, 1 MiB 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from pathlib import Path
@@ -47,6 +47,8 @@ _PAUSE: Final = number(0, 86_400)
 _PRIORITY: Final = integer(1, 10)
 _HOST: Final = pattern("host", "a host name or an IP address", r"[A-Za-z0-9:][A-Za-z0-9.:_-]{0,252}")
 _NAME: Final = name()
+WEIGHT: Final = integer(1, 1000)
+_STICKY: Final = integer(0, 1024)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,6 +88,13 @@ class Api:
         boolean(), True, "Ask for token counts at a stream's end (`stream_options.include_usage`), to know its cost."
     )
     dialect: str = key(choice("openai"), "openai", "The API that the provider speaks.")
+    weight: int = key(WEIGHT, 1, "This key's share of the calls, beside the weights of its [key NAME] sections.")
+    sticky_prefix_kb: int = key(
+        _STICKY,
+        0,
+        "Calls whose bodies begin with the same so many KiB go to the same key; 0: calls take turns.",
+        unit="KiB",
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -290,6 +299,13 @@ class Provider:
     verify_ssl: bool = inherited("security", Security, "verify_ssl")
     cert_path: Path | None = inherited("security", Security, "cert_path")
     proxy_url: str = inherited("security", Security, "proxy_url")
+    weight: int = key(WEIGHT, 1, "This key's share of the calls, beside the weights of its [key NAME] sections.")
+    sticky_prefix_kb: int = key(
+        _STICKY,
+        0,
+        "Calls whose bodies begin with the same so many KiB go to the same key; 0: calls take turns.",
+        unit="KiB",
+    )
     renames: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
 
     @property
@@ -304,6 +320,13 @@ class Provider:
     def upstream_model(self, model: str) -> str:
         """The name by which the provider knows this model."""
         return self.renames.get(model, model)
+
+
+def renamed(items: Sequence[str]) -> tuple[tuple[str, ...], Mapping[str, str]]:
+    """Take `local=upstream` apart: the names that callers use, and the provider's where these differ."""
+    parts = [[part.strip() for part in item.partition("=")] for item in items]
+    renames = MappingProxyType({local: upstream for local, _, upstream in parts if upstream})
+    return tuple(local for local, _, _ in parts), renames
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

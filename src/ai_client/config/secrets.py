@@ -2,10 +2,11 @@
 
 Sources of a provider's key, the first that has one wins:
 
-1. the systemd credential `$CREDENTIALS_DIRECTORY/ai-client-api-key` (`…-NAME` for `[provider NAME]`), systemd.exec(5);
+1. the systemd credential `$CREDENTIALS_DIRECTORY/ai-client-api-key` (`…-NAME` for `[provider NAME]`,
+   `…-PROVIDER.NAME` for `[key NAME]`), systemd.exec(5);
 2. the file named by `api_key_file`;
 3. the environment: `AI_CLIENT_API__API_KEY` or, for the provider holysheep, `HOLYSHEEP_API_KEY`
-   (`AI_CLIENT_PROVIDER_NAME__API_KEY` for `[provider NAME]`);
+   (`AI_CLIENT_PROVIDER_NAME__API_KEY` for `[provider NAME]`, `AI_CLIENT_KEY_NAME__API_KEY` for `[key NAME]`);
 4. `api_key` in the configuration file.
 """
 

@@ -8,7 +8,7 @@ from difflib import get_close_matches
 from types import MappingProxyType
 from typing import Final
 
-from ai_client.config import guard, quotas, schema
+from ai_client.config import guard, pools, quotas, schema
 from ai_client.config.keys import Key, declarations
 from ai_client.config.values import ModelCost, cost, is_name
 
@@ -61,6 +61,7 @@ SECTIONS: Final[Mapping[str, Section]] = MappingProxyType(
             _section("daemon", schema.Daemon),
             _section("costs", schema.Costs),
             _section("provider", schema.Provider, named=True),
+            _section("key", pools.PoolKey, named=True),
             _section("app", schema.App, named=True),
             _section("limit", quotas.Limit, named=True),
         )

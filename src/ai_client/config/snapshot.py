@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 
 from ai_client.config.guard import Admission, Guard
+from ai_client.config.pools import PoolKey
 from ai_client.config.quotas import Fleet, Limit, Limits
 from ai_client.config.schema import (
     Api,
@@ -43,6 +44,7 @@ __all__ = [
     "Models",
     "Monitoring",
     "Performance",
+    "PoolKey",
     "Provider",
     "Routing",
     "Security",
@@ -56,7 +58,8 @@ class Config:
 
     `model_costs` has a price for each model named there. `providers` maps names to every provider, that of [api] first
     and each with inherited values filled in: read this, not `api`, to know where calls go. `apps` maps names to apps,
-    `quotas` those of the sections [limit NAME] to them.
+    `quotas` those of the sections [limit NAME] to them, `keys` those of the sections [key NAME]. `pools` has each
+    provider that has several keys, with all of them, each presented as a provider.
     """
 
     api: Api
@@ -78,6 +81,15 @@ class Config:
     providers: Mapping[str, Provider]
     apps: Mapping[str, App]
     quotas: Mapping[str, Limit] = field(default_factory=lambda: MappingProxyType({}))
+    keys: Mapping[str, PoolKey] = field(default_factory=lambda: MappingProxyType({}))
+    pools: Mapping[str, tuple[Provider, ...]] = field(default_factory=lambda: MappingProxyType({}))
+
+    @property
+    def endpoints(self) -> dict[str, Provider]:
+        """Wherever calls can go, by name: each provider or, in its place, each of its keys."""
+        return {
+            each.name: each for name, provider in self.providers.items() for each in self.pools.get(name, (provider,))
+        }
 
 
 class Snapshot:

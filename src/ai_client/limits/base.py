@@ -115,6 +115,9 @@ class Limiter(Protocol):
     def outlook(self, need: Need, caller: Caller) -> Queued:
         """How it would stand with one who began to wait now."""
 
+    def shortage(self, need: Need) -> int:
+        """0 where `need` could be reserved now, as far as is known; else about the nanoseconds that it would wait."""
+
     @property
     def waiting(self) -> int:
         """Attempts in the queue."""

@@ -34,6 +34,9 @@ class Meter(Protocol):
         """Whole units that may be taken now; negative when in debt."""
 
 
+_ANYBODY = Caller()
+
+
 class Held:
     """See `limits.base.Reservation`."""
 
@@ -181,6 +184,13 @@ class Gate:
         place, ahead = self._line.before(caller, now)
         waits = (meter.wait_behind_ns(need[kind], ahead[kind], now) for kind, meter in self._meters)
         return Queued(place + 1, max(waits, default=0))
+
+    def shortage(self, need: Need) -> int:
+        """0 where `need` could be reserved now; what the fleet's store would have to lend first counts as there."""
+        if self._waiting or (self._cap and self._running >= self._cap):
+            return 1 + self._waiting + self.outlook(need, _ANYBODY).expected_ns
+        now = self._clock.monotonic_ns()
+        return max(0, max((meter.wait_ns(need[kind], now) for kind, meter in self._meters), default=0))
 
     def correct(self, reserved: Need, spent: Need) -> None:
         """Spend what is missing, give back what is over."""

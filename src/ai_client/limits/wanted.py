@@ -13,14 +13,14 @@ _LONG: Final = ("hour", "day")  # windows of which a tenth may be spent at once,
 
 
 def providers(config: Config) -> Mapping[str, Settings]:
-    """What each provider's key is limited to."""
+    """What each key of each provider is limited to."""
     return {
         name: _settings(
             config,
             _per_minute(config, each.requests_per_minute, each.tokens_per_minute),
             each.max_concurrent_requests,
         )
-        for name, each in config.providers.items()
+        for name, each in config.endpoints.items()
     }
 
 

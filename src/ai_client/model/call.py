@@ -41,18 +41,22 @@ class Call(msgspec.Struct, frozen=True, gc=False):
 class Target(msgspec.Struct, frozen=True, gc=False):
     """A provider, a model and a key: one place where a call can be answered.
 
-    `model` is the name callers know, `upstream_model` the name the provider knows. `name` is `provider/model`, as
-    headers, logs and metrics write it; it is made here.
+    `model` is the name callers know, `upstream_model` the name the provider knows. `member` is the name of one of the
+    provider's keys, where it has several and one is chosen. `key` is what is limited, `provider` or `provider.member`;
+    `name` is `key/model`, as headers, logs and metrics write it. Both are made here.
     """
 
     provider: str
     model: str
     upstream_model: str
+    member: str = ""
+    key: str = ""
     name: str = ""
 
     def __post_init__(self) -> None:
-        name = f"{self.provider}/{self.model}" if self.model else self.provider
-        msgspec.structs.force_setattr(self, "name", name)
+        key = f"{self.provider}.{self.member}" if self.member else self.provider
+        msgspec.structs.force_setattr(self, "key", key)
+        msgspec.structs.force_setattr(self, "name", f"{key}/{self.model}" if self.model else key)
 
 
 class Attempt(msgspec.Struct, frozen=True, gc=False):

@@ -1,6 +1,6 @@
 """The request's travel.
 
-    observed(cached(routed(budgeted(fallback(retried(guarded(limited(accounted(send)))))))))
+    observed(cached(routed(budgeted(fallback(retried(pooled(guarded(limited(accounted(send))))))))))
 
 The order is written here and nowhere else. Each stage wraps the one inside it: retry and fallback enclose the
 limiter, so that every attempt reserves afresh; accounting sits inside them, because a broken attempt may still be
@@ -28,6 +28,7 @@ from ai_client.pipeline.fallback import Fallback, nothing_larger
 from ai_client.pipeline.guarded import Guarded
 from ai_client.pipeline.limited import Limited, Quotas
 from ai_client.pipeline.observed import Observed
+from ai_client.pipeline.pooled import Pooled, Pools
 from ai_client.pipeline.retried import Retried, RetrySettings, always
 from ai_client.pipeline.routed import Routed
 from ai_client.pipeline.send import Send
@@ -37,7 +38,7 @@ from ai_client.telemetry.base import Sink
 
 
 class Parts(msgspec.Struct, frozen=True):
-    """All that the stages need. `cache`, `quotas`, `budgets` and `health` are None where those are off."""
+    """All that the stages need. `cache`, `quotas`, `budgets`, `health` and `pools` are None where those are off."""
 
     clock: Clock
     rng: random.Random
@@ -55,6 +56,7 @@ class Parts(msgspec.Struct, frozen=True):
     budgets: Budgets | None = None
     habits: Habits = Habits()
     health: Health | None = None
+    pools: Pools | None = None
 
 
 def build_pipeline(parts: Parts) -> Observed:
@@ -67,6 +69,8 @@ def build_pipeline(parts: Parts) -> Observed:
     if parts.health is not None:
         attempt = Guarded(attempt, parts.health, parts.clock)
     allow_retry = always if parts.health is None else parts.health.allow_retry
+    if parts.pools is not None:
+        attempt = Pooled(attempt, parts.pools, parts.retry.max_attempts, parts.clock, parts.sinks, allow_retry)
     attempt = Retried(attempt, parts.retry, parts.clock, parts.rng, parts.sinks, allow_retry)
     plan: PlanStage = Fallback(attempt, parts.retry.max_attempts, parts.clock, parts.larger)
     if parts.budgets is not None:

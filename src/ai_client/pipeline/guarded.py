@@ -33,7 +33,7 @@ class Guarded:
         """Pass on, unless the circuit is open."""
         clock = self._clock
         target = attempt.target
-        health = self._health.of(target.name, target.provider)
+        health = self._health.of(target.name, target.key)
         breaker = health.breaker
         began = clock.monotonic_ns()
         if attempt.number == 1:

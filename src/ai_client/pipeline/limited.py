@@ -75,7 +75,7 @@ class Limited:
             limiter = self._apps.get(call.app)
             if limiter is not None:
                 held.append(limiter.try_reserve(need, call.priority) or await self._queued(limiter, need, call))
-            limiter = self._providers.get(target.provider)
+            limiter = self._providers.get(target.key)
             if limiter is not None:
                 held.append(limiter.try_reserve(need, call.priority) or await self._queued(limiter, need, call))
             sent = True

@@ -62,8 +62,8 @@ class Retried:
     async def __call__(self, attempt: Attempt) -> Reply:
         """Pass the attempt on, again if need be."""
         record = attempt.call.record
-        record.target = attempt.target.name
         while True:
+            record.target = attempt.target.name  # a pool says which of its keys it was
             record.attempts += 1
             try:
                 return await self._inner(attempt)
@@ -94,12 +94,12 @@ class Retried:
             wait = error.retry_after + min(wait, settings.base_delay)
         wait = spaced(attempt.number, wait)
         left = (call.deadline_ns - self._clock.monotonic_ns()) / 1e9
-        return wait if wait < left and self._allow(attempt.target.name) else None
+        return wait if wait < left and self._allow(call.record.target) else None
 
     def _tell(self, attempt: Attempt, error: AIClientError, wait: float | None) -> None:
         event = AttemptFailed(
             attempt.call.record.request_id,
-            attempt.target.name,
+            attempt.call.record.target,
             attempt.number,
             error.code or error.type,
             error.status,

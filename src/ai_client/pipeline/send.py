@@ -19,4 +19,4 @@ class Send:
 
     def __call__(self, attempt: Attempt) -> Awaitable[Reply]:
         """One try: the provider's own coroutine, with none of ours around it."""
-        return self._providers[attempt.target.provider].send(attempt)
+        return self._providers[attempt.target.key].send(attempt)

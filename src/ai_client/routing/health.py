@@ -61,6 +61,10 @@ class Health:
             found = self.targets.get(name) or self._add(name)
         return found
 
+    def now_ns(self) -> int:
+        """The moment by which circuits are judged."""
+        return self._clock.monotonic_ns()
+
     def states(self) -> dict[str, str]:
         """Each target's circuit, in a word: closed, half_open, open."""
         return {name: target.breaker.state.label for name, target in self.targets.items()}

@@ -83,6 +83,7 @@ CIRCUIT = _gauge("circuit_state", "target", "0 closed, 1 half open (one call at 
 CIRCUIT_OPENED = _counter("circuit_opened_total", "target", "How often it opened, because calls failed or were slow.")
 CIRCUIT_REFUSED = _counter("circuit_refused_total", "target", "Attempts that were not sent, since it was open.")
 RETRIES_DENIED = _counter("retries_denied_total", "target", "Retries that the target's budget did not allow.")
+KEY_REFUSED = _gauge("key_refused", "key", "1 while a key of several, or a model for it, is left out: it was refused.")
 CACHE_ENTRIES = _gauge("cache_entries", "", "Answers held by the cache.")
 CACHE_BYTES = _gauge("cache_bytes", "", "Size of the answers held by the cache.")
 TLS_OFF = _gauge("tls_verification_off", "", "1 while certificates are not checked.")
@@ -125,6 +126,7 @@ WATCHED = (
     CIRCUIT_OPENED,
     CIRCUIT_REFUSED,
     RETRIES_DENIED,
+    KEY_REFUSED,
     CACHE_ENTRIES,
     CACHE_BYTES,
     TLS_OFF,

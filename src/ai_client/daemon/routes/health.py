@@ -31,10 +31,11 @@ def ready(service: Service, state: State, exchange: Exchange) -> None:
         "in_flight": service.in_flight,
         "providers": {
             name: {"base_url": each.base_url, "key": each.api_key is not None, "verify_ssl": each.verify_ssl}
-            for name, each in config.providers.items()
+            for name, each in config.endpoints.items()
         },
         "limits": {key: value for key, value in service.limits().items() if key in ("mode", "members", "share")},
         "circuits": service.circuits(),
+        "refused_keys": service.refused_keys(),
         "reload_failed": state.reload_failed or None,
     }
     send_json(exchange, body, 503 if state.draining else 200)
