@@ -27,6 +27,8 @@ BATCH_SECONDS: Final = 240.0
 STOPPED: Final = 2
 """The exit code of a batch that goes on no further because no line can be answered."""
 _AT_ONCE: Final = 24
+COMMITS: Final = {"plain": "", "whole": "whole"}
+"""What a call says of its commit, by the cell's mode."""
 COMMAND: Final = (sys.executable, "-c", "from ai_client.cli.main import main; main()")
 
 
@@ -100,7 +102,7 @@ async def library(config: Path, cells: Sequence[Cell]) -> dict[str, Outcome]:
             try:
                 if cell.stream:
                     async with await client.chat_completion(
-                        [{"role": "user", "content": cell.name}], cell.name, stream=True
+                        [{"role": "user", "content": cell.name}], cell.name, stream=True, commit=COMMITS[cell.mode]
                     ) as chunks:
                         async for chunk in chunks:
                             outcome.text += _delta(chunk)
@@ -128,7 +130,11 @@ async def daemon(config: Path, cells: Sequence[Cell]) -> dict[str, Outcome]:
         async with httpx.AsyncClient(base_url=url, timeout=None, limits=limits, trust_env=False) as client:  # noqa: S113  _all bounds it
 
             async def ask(cell: Cell, outcome: Outcome) -> None:
-                async with client.stream("POST", "/v1/chat/completions", json=question(cell)) as answer:
+                commit = COMMITS[cell.mode]
+                headers = {"x-ai-client-commit": commit} if commit else {}
+                async with client.stream(
+                    "POST", "/v1/chat/completions", json=question(cell), headers=headers
+                ) as answer:
                     body = b""
                     clean = True
                     try:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, Literal, get_args
 
 from faults import wire
@@ -13,6 +13,8 @@ FACES: Final = ("library", "daemon", "batch")
 Where = Literal["once", "target", "middle", "everywhere"]
 """`once`: the first try fails, the next would do. `target`: every try at the model that was asked for fails, and its
 fallback would do. `middle`: the same, when half of the answer has come. `everywhere`: the fallback fails too."""
+Mode = Literal["plain", "whole"]
+"""How a stream is asked for. `whole`: held until it is whole, so that a break in its middle is rescued, too."""
 Blame = Literal["provider", "caller", "prompt", "network", "nobody"]
 """Whose fault it is. `caller`: another try cannot help. `prompt`: only another model can. `network`: there is no
 connection, from the first try on. `nobody`: odd, and the answer is whole."""
@@ -100,6 +102,7 @@ class Cell:
     where: Where
     stream: bool
     face: str
+    mode: Mode = "plain"
 
     @property
     def rescue_due(self) -> bool:
@@ -111,7 +114,7 @@ class Cell:
             return True
         if self.where == "everywhere" or self.fault.blame == "caller":
             return False
-        return not (self.stream and self.where == "middle")
+        return not (self.stream and self.where == "middle" and self.mode == "plain")
 
 
 def matrix() -> list[Cell]:
@@ -121,6 +124,10 @@ def matrix() -> list[Cell]:
     for number, (fault, where, stream, face) in enumerate(itertools.product(FAULTS, wheres, (False, True), FACES)):
         if _makes_sense(fault, where, face, stream=stream):
             cells.append(Cell(f"c{number}", fault, where, stream, face))
+    # what the mode changes nothing of is not repeated: only what breaks off after the first content
+    for mode in get_args(Mode)[1:]:
+        begun = [cell for cell in cells if cell.stream and cell.where == "middle" and cell.mode == "plain"]
+        cells += [replace(cell, name=f"{cell.name}{mode}", mode=mode) for cell in begun]
     return cells
 
 

@@ -34,6 +34,7 @@ class Verdict:
         """For JSON."""
         cell = self.cell
         where = {"fault": cell.fault.name, "where": cell.where, "stream": cell.stream, "face": cell.face}
+        where["mode"] = cell.mode
         seen = {"tries": dict(self.tries), "outcome": asdict(self.outcome)}
         return {"cell": cell.name, **where, "result": self.result, "passed": self.passed, **seen}
 
@@ -117,6 +118,6 @@ def table(verdicts: Iterable[Verdict]) -> str:
 
 def _line(one: Verdict) -> str:
     cell = one.cell
-    kind = "stream" if cell.stream else "whole"
+    kind = ("stream" if cell.mode == "plain" else f"stream, {cell.mode}") if cell.stream else "whole"
     where = f"{cell.fault.name}, {cell.where}, {kind}, {cell.face}"
     return f"{one.result}: {where}; tries {dict(one.tries)}; {one.outcome.error[:90]!r}"

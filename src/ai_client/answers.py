@@ -32,6 +32,8 @@ def told(record: Record) -> Headers:
         headers.append((b"x-ai-client-queue-expected-ms", b"%.1f" % (record.queue_expected_ns / 1e6)))
     if record.cache:
         headers.append((b"x-ai-client-cache", record.cache.encode("latin-1")))
+    if record.commit:
+        headers.append((b"x-ai-client-commit", record.commit.encode("latin-1")))
     return headers
 
 

@@ -26,6 +26,7 @@ from ai_client.pipeline.local import Local
 from ai_client.pipeline.observed import Observed
 from ai_client.pipeline.pooled import Pools
 from ai_client.pipeline.retried import RetrySettings
+from ai_client.providers.commit import Commit
 from ai_client.providers.openai.provider import OpenAIProvider, Patience
 from ai_client.providers.openai.wire import Wire
 from ai_client.routing.keypool import KeyPool, Member
@@ -162,7 +163,9 @@ def _provider(config: Config, provider: ProviderConfig, clock: Clock) -> OpenAIP
     patience = Patience(
         provider.timeout, performance.read_timeout, performance.request_timeout_buffer, provider.first_token_timeout
     )
-    return OpenAIProvider(provider.name, pool, wire, patience, clock, key)
+    streams = config.streams
+    commit = Commit(streams.commit == "whole", frozenset(streams.whole_models), streams.hold_mb << 20)
+    return OpenAIProvider(provider.name, pool, wire, patience, clock, key, commit)
 
 
 def prices(config: Config) -> PriceTable:

@@ -103,23 +103,38 @@ class AsyncAIClient:
 
     @overload
     async def chat_completion(
-        self, messages: Messages, model: str = ..., priority: int = ..., *, stream: Literal[True], **params: Any
+        self,
+        messages: Messages,
+        model: str = ...,
+        priority: int = ...,
+        *,
+        stream: Literal[True],
+        commit: str = ...,
+        **params: Any,
     ) -> Chunks: ...
 
     async def chat_completion(
-        self, messages: Messages, model: str = "", priority: int = 5, *, stream: bool = False, **params: Any
+        self,
+        messages: Messages,
+        model: str = "",
+        priority: int = 5,
+        *,
+        stream: bool = False,
+        commit: str = "",
+        **params: Any,
     ) -> dict[str, Any] | Chunks:
         """Answer a conversation.
 
         `model` is a model, an alias, `auto`, or empty for the configured default; `priority` runs from 1 (last) to
         10 (first); `params` are OpenAI's own (`temperature`, `max_tokens`, …), sent as they are. Returns OpenAI's
         completion object as a dict; with `stream=True` an asynchronous iterator over its chunks, as dicts: read it to
-        its end, or `await …aclose()`. Raises the errors of `ai_client.errors`.
+        its end, or `await …aclose()`. With `commit="whole"` the first chunk comes once the whole answer is there and
+        sound; a broken one begins again elsewhere, unseen. Raises the errors of `ai_client.errors`.
         """
         body: dict[str, Any] = {"model": model, "messages": _listed(messages), **params}
         if stream:
             body["stream"] = True
-        reply, _ = await self.ask(Endpoint.CHAT, body, priority=priority)
+        reply, _ = await self.ask(Endpoint.CHAT, body, priority=priority, commit=commit)
         if reply.stream is not None:
             return Chunks(reply.stream)
         return _decoded(reply)
@@ -158,7 +173,7 @@ class AsyncAIClient:
 
         return list(await asyncio.gather(*(one(request) for request in requests)))
 
-    async def ask(
+    async def ask(  # noqa: PLR0913  each has its name at every call, and but two a default
         self,
         endpoint: Endpoint,
         body: Mapping[str, Any] | bytes,
@@ -169,11 +184,13 @@ class AsyncAIClient:
         method: str = "POST",
         headers: Sequence[tuple[bytes, bytes]] = (),
         tag: str = "",
+        commit: str = "",
     ) -> tuple[Reply, Record]:
         """One call of any endpoint: what all the others come down to.
 
         `body` is a JSON object, or its bytes, which travel as they are. Returns the reply and the record of what
-        happened (target, attempts, cost in nano-dollars, …), which is complete once a stream has ended.
+        happened (target, attempts, cost in nano-dollars, …), which is complete once a stream has ended. `commit` says
+        when a streamed answer is given out: with its `first_content`, or `whole`; empty: as configured.
         """
         if self._closed:
             raise RuntimeError("this client is closed: make another")
@@ -182,7 +199,9 @@ class AsyncAIClient:
                 body = msgspec.json.encode(body)
             except TypeError as error:
                 raise InvalidRequestError(f"the request cannot be written as JSON: {error}") from None
-        question = Ask(endpoint, body, path, method, list(headers), priority=priority, timeout=timeout, tag=tag)
+        question = Ask(
+            endpoint, body, path, method, list(headers), priority=priority, timeout=timeout, tag=tag, commit=commit
+        )
         record = self._service.record(question, LOCAL_APP)
         return await self._service.answer(question, LOCAL_APP, record), record
 

@@ -161,6 +161,7 @@ async def _ask(client: AsyncAIClient, request: Any, body: bytes) -> Answer:
             path=path,
             method=request.method,
             headers=headers,
+            commit=request.headers.get("x-ai-client-commit", ""),
         )
     except AIClientError as error:
         return error.status, error_headers(error), error_json(error), None

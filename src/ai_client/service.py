@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
@@ -29,7 +29,8 @@ class Ask(msgspec.Struct, frozen=True, gc=False):
     """A request at the front door, before anything in it has been read.
 
     `path` is below the provider's base URL. `timeout` is in seconds, None for the configured one; `priority` is
-    1 to 10, 0 for the app's own. `fresh` asks for an answer that no cache gives.
+    1 to 10, 0 for the app's own. `fresh` asks for an answer that no cache gives. `commit` is `first_content` or `whole`
+    (a streamed answer held until it is whole), empty for the app's own.
     """
 
     endpoint: Endpoint
@@ -42,6 +43,10 @@ class Ask(msgspec.Struct, frozen=True, gc=False):
     timeout: float | None = None
     fresh: bool = False
     tag: str = ""
+    commit: str = ""
+
+
+_WHOLE: Final[Mapping[str, bool]] = {"first_content": False, "whole": True}
 
 
 class Service:
@@ -129,6 +134,12 @@ class Service:
             _refuse_model(app, fields.model)
         if not 1 <= record.priority <= 10:
             raise InvalidRequestError(f"the priority is {record.priority}: it runs from 1 (last) to 10 (first)")
+        whole: bool | None = None
+        if commit := ask.commit or app.commit:
+            whole = _WHOLE.get(commit)
+            if whole is None:
+                name = "x-ai-client-commit"
+                raise InvalidRequestError(f"{name} is {commit!r}: it is first_content or whole", param=name)
         timeout_ns = self._total_ns
         if ask.timeout is not None:
             if not 0 < ask.timeout < 1e6:
@@ -146,6 +157,7 @@ class Service:
             app.name,
             record,
             not ask.fresh,
+            whole,
         )
 
 

@@ -109,7 +109,14 @@ class AIClient:
 
     @overload
     def chat_completion(
-        self, messages: Messages, model: str = ..., priority: int = ..., *, stream: Literal[True], **params: Any
+        self,
+        messages: Messages,
+        model: str = ...,
+        priority: int = ...,
+        *,
+        stream: Literal[True],
+        commit: str = ...,
+        **params: Any,
     ) -> SyncChunks: ...
 
     def chat_completion(

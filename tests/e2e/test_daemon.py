@@ -302,6 +302,7 @@ def test_metrics_that_are_off_say_so(run: Run, tmp_path: Path) -> None:
         ("x-ai-client-timeout", "soon", "x-ai-client-timeout is not a number"),
         ("x-ai-client-timeout", "-1", "above 0"),
         ("x-ai-client-timeout", "nan", "above 0"),
+        ("x-ai-client-commit", "all", "x-ai-client-commit is 'all': it is first_content or whole"),
     ],
 )
 def test_a_wish_that_makes_no_sense(run: Run, tmp_path: Path, header: str, value: str, says: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import json
 from pathlib import Path
 from typing import Any
@@ -137,6 +138,75 @@ def test_a_stream_that_breaks_before_its_first_content_is_tried_elsewhere(run: R
             assert answer.status_code == 200
             assert data_of(answer.content)[-1] == DONE
             assert answer.headers["x-ai-client-target"] == "holysheep/deepseek-v3.2"
+
+    run(scene())
+
+
+APP = {"token_sha256": hashlib.sha256(b"token").hexdigest(), "commit": "whole"}
+
+
+@pytest.mark.parametrize(
+    ("sections", "header"),
+    [
+        ({}, "whole"),
+        ({"streams": {"commit": "whole"}}, ""),
+        ({"streams": {"whole_models": "gpt-4.1, deepseek-v3.2"}}, ""),
+        ({"app careful": APP}, ""),
+        ({"app careful": APP, "streams": {"commit": "first_content"}}, ""),
+    ],
+)
+def test_a_held_stream_that_breaks_begins_again_elsewhere_unseen(
+    run: Run, tmp_path: Path, sections: Any, header: str
+) -> None:
+    async def scene() -> None:
+        spare = {"models": {"fallback": "deepseek-v3.2"}}
+        fault = "cut:reset@model=gpt-4.1,after=5"
+        async with gateway(tmp_path, fault, sections={**spare, **sections}) as (simulator, client):
+            headers = {"authorization": "Bearer token", **({"x-ai-client-commit": header} if header else {})}
+            answer = await client.post("/v1/chat/completions", json=STREAM, headers=headers)
+            assert answer.headers["x-ai-client-commit"] == "whole"
+            assert answer.headers["x-ai-client-target"] == "holysheep/deepseek-v3.2"
+            data = data_of(answer.content)
+            assert data[-1] == DONE
+            chunks = [json.loads(each) for each in data[:-1]]
+            assert {each["model"] for each in chunks} == {"deepseek-v3.2"}, "nothing is left of the first"
+            assert simulator.stats()["requests"] == 2
+
+    run(scene())
+
+
+@pytest.mark.parametrize(
+    ("sections", "header"),
+    [
+        ({}, ""),
+        ({"streams": {"commit": "whole", "whole_models": "gpt-4.1"}}, "first_content"),
+        ({"streams": {"whole_models": "deepseek-v3.2"}}, ""),
+        ({"app hasty": {**APP, "commit": "first_content"}, "streams": {"commit": "whole"}}, ""),
+    ],
+)
+def test_a_stream_that_is_not_held_comes_as_it_comes(run: Run, tmp_path: Path, sections: Any, header: str) -> None:
+    async def scene() -> None:
+        async with gateway(tmp_path, "cut:reset@after=5", sections=sections) as (_, client):
+            headers = {"authorization": "Bearer token", **({"x-ai-client-commit": header} if header else {})}
+            async with client.stream("POST", "/v1/chat/completions", json=STREAM, headers=headers) as answer:
+                assert answer.status_code == 200
+                assert "x-ai-client-commit" not in answer.headers
+                with pytest.raises(httpx.RemoteProtocolError):
+                    await answer.aread()
+
+    run(scene())
+
+
+def test_a_stream_longer_than_may_be_held_goes_out_and_does_not_say_that_it_is_whole(run: Run, tmp_path: Path) -> None:
+    async def scene() -> None:
+        long = chunk("a" * 1024 * 1024)
+        async with recording(tmp_path, {"streams": {"hold_mb": 1}}) as (upstream, client):
+            upstream.headers = [SSE]
+            for pieces, said in ((WHOLE, "whole"), ([WHOLE[1], long, long, *WHOLE[2:]], None)):
+                upstream.pieces = pieces
+                answer = await client.post("/v1/chat/completions", json=STREAM, headers={"x-ai-client-commit": "whole"})
+                assert answer.content == b"".join(pieces)
+                assert answer.headers.get("x-ai-client-commit") == said
 
     run(scene())
 

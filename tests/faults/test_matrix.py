@@ -18,10 +18,14 @@ from faults.wire import REASON, answer_text
 CELLS = matrix()
 
 
-def cell_of(fault: str, where: str = "everywhere", face: str = "library", *, stream: bool = False) -> Cell:
+def cell_of(
+    fault: str, where: str = "everywhere", face: str = "library", *, stream: bool = False, mode: str = "plain"
+) -> Cell:
     """The one cell."""
     (cell,) = (
-        one for one in CELLS if (one.fault.name, one.where, one.face, one.stream) == (fault, where, face, stream)
+        one
+        for one in CELLS
+        if (one.fault.name, one.where, one.face, one.stream, one.mode) == (fault, where, face, stream, mode)
     )
     return cell
 
@@ -56,6 +60,7 @@ def test_the_matrix_is_whole() -> None:
         (cell_of("context length", "target"), True),
         (cell_of("reset", "target", stream=True), True),
         (cell_of("reset", "middle", stream=True), False),
+        (cell_of("reset", "middle", stream=True, mode="whole"), True),
         (cell_of("slow drip"), True),
     ],
 )

@@ -20,6 +20,7 @@ from ai_client.errors import (
     PermissionDeniedError,
     RateLimitedError,
     UnknownModelError,
+    UpstreamError,
     UpstreamStatusError,
 )
 from ai_client.model.request import Endpoint
@@ -362,6 +363,32 @@ def test_the_daemon_is_found_in_the_configuration(run: Run, tmp_path: Path, monk
                 monkeypatch.setenv("AI_CLIENT_CONFIG", str(config))
                 async with AsyncAIClient.local() as client:
                     assert text_of(await client.chat_completion(HELLO, "gpt-4.1"))
+
+    run(scene())
+
+
+@pytest.mark.parametrize("through", ["here", "daemon"])
+def test_a_stream_that_is_held_until_it_is_whole(run: Run, tmp_path: Path, through: str) -> None:
+    async def scene() -> None:
+        spare: Sections = {"models": {"fallback": "deepseek-v3.2"}}
+        async with simulated("cut:reset@model=gpt-4.1,after=5") as simulator:
+            config = write_config(tmp_path, simulator.url, spare)
+            async with serving(config) as (_, url):
+                local = AsyncAIClient.local(url.removeprefix("http://"))
+                async with AsyncAIClient(config=config) if through == "here" else local as client:
+                    chunks = await client.chat_completion(HELLO, "gpt-4.1", stream=True, commit="whole", max_tokens=9)
+                    assert {chunk["model"] for chunk in await rest_of(chunks)} == {"deepseek-v3.2"}
+                    with pytest.raises(UpstreamError, match="in the middle of its answer"):
+                        await rest_of(await client.chat_completion(HELLO, "gpt-4.1", stream=True, max_tokens=9))
+                    body = {"model": "deepseek-v3.2", "messages": HELLO, "stream": True}
+                    for commit in ("whole", ""):
+                        reply, record = await client.ask(Endpoint.CHAT, body, commit=commit)
+                        assert record.commit == commit
+                        assert reply.stream is not None
+                        await reply.stream.aclose()
+                    with pytest.raises(InvalidRequestError, match="first_content or whole"):
+                        await client.chat_completion(HELLO, "gpt-4.1", stream=True, commit="all")
+                await local.aclose()
 
     run(scene())
 

@@ -19,6 +19,7 @@ from typing import Final
 from ai_client.config.keys import inherited, key, required
 from ai_client.config.quotas import QUOTA, Limits
 from ai_client.config.secrets import Secret
+from ai_client.config.streams import COMMIT
 from ai_client.config.values import (
     addresses,
     aliases,
@@ -350,5 +351,6 @@ class App:
         optional(money()), None, "What it may spend in a calendar day of this node; nothing: no bound.", unit="USD"
     )
     priority: int = key(_PRIORITY, 5, "Priority of its calls, from 1 (last) to 10 (first).")
+    commit: str | None = key(optional(COMMIT), None, "When its streams begin to reach it; nothing: as [streams] says.")
     weight: int = key(integer(1, 1000), 1, "Its share, beside the other apps' weights, of quota that is short.")
     tag: str = key(optional_name(), "", "The label under which its cost is booked; nothing: its name.")

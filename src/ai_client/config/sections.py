@@ -8,7 +8,7 @@ from difflib import get_close_matches
 from types import MappingProxyType
 from typing import Final
 
-from ai_client.config import guard, pools, quotas, schema
+from ai_client.config import guard, pools, quotas, schema, streams
 from ai_client.config.keys import Key, declarations
 from ai_client.config.values import ModelCost, cost, is_name
 
@@ -55,6 +55,7 @@ SECTIONS: Final[Mapping[str, Section]] = MappingProxyType(
             _section("limits", quotas.Limits),
             _section("fleet", quotas.Fleet),
             _section("routing", schema.Routing),
+            _section("streams", streams.Streams),
             _section("guard", guard.Guard),
             _section("admission", guard.Admission),
             _section("batch", schema.Batch),

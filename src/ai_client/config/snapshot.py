@@ -24,6 +24,7 @@ from ai_client.config.schema import (
     Routing,
     Security,
 )
+from ai_client.config.streams import Streams
 from ai_client.config.values import ModelCost
 
 __all__ = [
@@ -49,6 +50,7 @@ __all__ = [
     "Routing",
     "Security",
     "Snapshot",
+    "Streams",
 ]
 
 
@@ -73,6 +75,7 @@ class Config:
     limits: Limits
     fleet: Fleet
     routing: Routing
+    streams: Streams
     guard: Guard
     admission: Admission
     batch: Batch

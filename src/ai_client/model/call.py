@@ -17,7 +17,8 @@ class Call(msgspec.Struct, frozen=True, gc=False):
     `path` is the path below the provider's base URL, query included. `body` is as the caller sent it.
     `headers` are the caller's own that the provider may see (content type, idempotency key, beta flags).
     `deadline_ns` is of the monotonic clock. `priority` runs from 1 (last) to 10 (first); 5 is usual.
-    `cache` is False when the caller asked for a fresh answer.
+    `cache` is False when the caller asked for a fresh answer. `whole` says whether a streamed answer is to be held
+    until it is whole; None: as the model has it.
     """
 
     endpoint: Endpoint
@@ -31,6 +32,7 @@ class Call(msgspec.Struct, frozen=True, gc=False):
     app: str
     record: Record
     cache: bool = True
+    whole: bool | None = None
 
     @property
     def repeatable(self) -> bool:

@@ -42,7 +42,9 @@ class Local:
             headers.append((b"x-ai-client-tag", record.tag.encode("latin-1", "replace")))
         if not call.cache:
             headers.append((b"cache-control", b"no-cache"))
-        reply = await self._provider.send(Attempt(msgspec.structs.replace(call, headers=headers), DAEMON))
+        if call.whole is not None:
+            headers.append((b"x-ai-client-commit", b"whole" if call.whole else b"first_content"))
+        reply = await self._provider.send(Attempt(msgspec.structs.replace(call, headers=headers, whole=None), DAEMON))
         reply.headers = _note(reply, record)
         if record.usage.estimated:  # by the daemon, which knows more than the provider here
             reply.usage = record.usage
@@ -74,6 +76,7 @@ _NOTES: Mapping[bytes, tuple[str, Callable[[bytes], Any]]] = {
     b"x-ai-client-queue-position": ("queue_position", int),
     b"x-ai-client-queue-expected-ms": ("queue_expected_ns", _milliseconds),
     b"x-ai-client-cache": ("cache", _text),
+    b"x-ai-client-commit": ("commit", _text),
     b"x-ai-client-cost-usd": ("cost_nano", nano),
     b"x-ai-client-usage": ("usage", read_usage),
     b"x-upstream-request-id": ("request_id", _text),

@@ -50,6 +50,14 @@ def test_a_tag_and_the_wish_for_a_fresh_answer_go_with_it(run: Run) -> None:
     ]
 
 
+@pytest.mark.parametrize(("whole", "said"), [(True, b"whole"), (False, b"first_content")])
+def test_the_daemon_is_the_one_who_holds_a_stream(run: Run, whole: bool, said: bytes) -> None:
+    stage, provider = local(reply())
+    run(stage(make_call(whole=whole)))
+    sent = provider.attempts[0].call
+    assert (sent.headers[-1], sent.whole) == ((b"x-ai-client-commit", said), None)
+
+
 def test_what_the_daemon_says_of_the_call_is_noted(run: Run) -> None:
     answer = reply(b"1", Usage(1, 2))
     answer.headers = [

@@ -20,7 +20,16 @@ from ai_client.service import Ask, Service
 from ai_client.transport.exchange import Exchange, Request
 
 _REQUEST_ID = re.compile(rb"[!-~]{1,128}")
-_READ = frozenset({b"x-request-id", b"x-priority", b"x-ai-client-timeout", b"x-ai-client-tag", b"cache-control"})
+_READ = frozenset(
+    {
+        b"x-request-id",
+        b"x-priority",
+        b"x-ai-client-timeout",
+        b"x-ai-client-tag",
+        b"x-ai-client-commit",
+        b"cache-control",
+    }
+)
 """The headers that mean something here, besides those that the provider sees."""
 _N = TypeVar("_N", int, float)
 _D = TypeVar("_D", int, None)
@@ -74,6 +83,7 @@ def read(request: Request, endpoint: Endpoint, path: str) -> Ask:
         _number(said, b"x-ai-client-timeout", float, None),
         b"no-cache" in freshness or b"no-store" in freshness,
         said.get(b"x-ai-client-tag", b"").decode("latin-1")[:64],
+        said.get(b"x-ai-client-commit", b"").decode("latin-1"),
     )
 
 

@@ -12,6 +12,7 @@ from ai_client.model.call import Attempt, Headers
 from ai_client.model.reply import Reply
 from ai_client.model.request import Endpoint
 from ai_client.model.usage import Usage
+from ai_client.providers.commit import AS_IT_COMES, Commit
 from ai_client.providers.openai.answers import read_answer
 from ai_client.providers.openai.judges import ChunkJudge, Judge, ResponseJudge
 from ai_client.providers.openai.refusals import refusal
@@ -48,13 +49,23 @@ class Patience(msgspec.Struct, frozen=True):
 class OpenAIProvider:
     """Sends attempts over a pool of connections; see `providers.base.Provider`."""
 
-    def __init__(self, name: str, pool: Pool, wire: Wire, patience: Patience, clock: Clock, api_key: str) -> None:
+    def __init__(
+        self,
+        name: str,
+        pool: Pool,
+        wire: Wire,
+        patience: Patience,
+        clock: Clock,
+        api_key: str,
+        commit: Commit = AS_IT_COMES,
+    ) -> None:
         self._name = name
         self._pool = pool
         self._wire = wire
         self._patience = patience
         self._clock = clock
         self._api_key = api_key
+        self._commit = commit
 
     @property
     def name(self) -> str:
@@ -128,6 +139,8 @@ class OpenAIProvider:
         record = call.record
         record.model = attempt.target.model or stream.model
         record.first_byte_ns = self._clock.monotonic_ns() - record.started_ns
+        most = self._commit.most(call, attempt.target)
+        record.commit = "whole" if most and await stream.hold(most) else ""
         return Reply(incoming.status, headers, b"", stream)
 
     async def _pass_through(self, incoming: Incoming) -> Reply:

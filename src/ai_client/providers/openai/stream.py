@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from ai_client.errors import AIClientError, BrokenReplyError
+from ai_client.errors import AIClientError, BrokenReplyError, UpstreamError
 from ai_client.model.reply import Drain, StreamEnd, Write, relay_each
 from ai_client.model.usage import Usage
 from ai_client.providers.openai.judges import Judge
@@ -55,11 +55,36 @@ class EventStream:
             while not judge.content and self._more():
                 ready.append(self._take(await self._incoming.read()))
             self._more()  # nobody has seen anything: what broke in the same piece can be tried elsewhere, too
-        except BaseException:
-            self._incoming.close()
+        except BaseException as error:
+            self._unseen(error)
             raise
         self._incoming.begun()
         self._ready = b"".join(ready)
+
+    async def hold(self, most: int) -> bool:
+        """Read on to the end and keep it all, for as long as that is not more than `most` bytes: the call can still be
+        tried elsewhere. Returns whether the end has come; if not, the rest comes as it comes.
+        """
+        kept = [self._ready]
+        size = len(self._ready)
+        try:
+            while size <= most and self._more():
+                kept.append(self._take(await self._incoming.read()))
+                size += len(kept[-1])
+            whole = not self._more()
+        except BaseException as error:
+            self._unseen(error)
+            raise
+        if whole:
+            self._incoming.discard()
+        self._ready = b"".join(kept)
+        return whole
+
+    def _unseen(self, error: BaseException) -> None:
+        """It broke off, or was given up, before anybody had seen of it."""
+        self._incoming.close()
+        if isinstance(error, UpstreamError):
+            error.came = self._judge.chars
 
     @property
     def model(self) -> str:

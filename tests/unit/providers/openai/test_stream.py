@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from ai_client.errors import AIClientError, BrokenReplyError, UpstreamStatusError, UpstreamTimeoutError
+from ai_client.errors import AIClientError, BrokenReplyError, UpstreamError, UpstreamStatusError, UpstreamTimeoutError
 from ai_client.model.reply import StreamEnd
 from ai_client.model.usage import Usage
 from ai_client.providers.openai.judges import ChunkJudge
@@ -168,6 +168,66 @@ def test_a_stream_closed_before_its_break_was_told_was_given_up(run: Run) -> Non
         assert ends[0].cancelled
 
     run(scene())
+
+
+def held(
+    run: Run, *pieces: bytes, most: int = 10**6, error: BaseException | None = None
+) -> tuple[bool, list[bytes], Fed]:
+    """A stream that is held: whether its end came within the bound, what its reader gets, and its connection."""
+
+    async def scene() -> tuple[bool, list[bytes], Fed]:
+        fed = Fed(pieces, error)
+        stream = EventStream(fed, ChunkJudge(hide_usage=True), "p", 41)
+        await stream.open()
+        whole = await stream.hold(most)
+        if whole:
+            assert fed.let_go == "discarded ", "its connection can serve somebody else"
+        ends: list[StreamEnd] = []
+        stream.on_end(ends.append)
+        got = [piece async for piece in stream]
+        assert ends == [StreamEnd(None, COUNTED)]
+        return whole, got, fed
+
+    return run(scene())
+
+
+def test_a_held_stream_comes_all_at_once(run: Run) -> None:
+    whole, got, _ = held(run, ROLE, HELLO, chunk("more"), STOP, USAGE, DONE)
+    assert (whole, got) == (True, [ROLE + HELLO + chunk("more") + STOP + DONE])
+    assert held(run, ROLE + HELLO + STOP + USAGE + DONE)[:2] == (True, [ROLE + HELLO + STOP + DONE])
+
+
+def test_one_that_is_too_long_to_be_held_begins_at_the_bound(run: Run) -> None:
+    more = chunk("more")
+    pieces = (HELLO, more, more, STOP, USAGE, DONE)
+    assert held(run, *pieces, most=len(HELLO))[:2] == (False, [HELLO + more, more, STOP, DONE])
+    assert held(run, *pieces, most=len(HELLO + more))[:2] == (False, [HELLO + more + more, STOP, DONE])
+    exact = len(HELLO + more + more + STOP + DONE) - 1
+    assert held(run, *pieces, most=exact)[:2] == (True, [HELLO + more + more + STOP + DONE])
+
+
+@pytest.mark.parametrize(
+    "rest",
+    [(), (STOP,), (DONE,), (event({"error": {"message": "busy"}}),), (b"data: {\n\n",), (chunk("e") + b"data: {\n\n",)],
+)
+def test_a_held_stream_that_breaks_was_seen_by_nobody_and_tells_what_it_cost(run: Run, rest: tuple[bytes, ...]) -> None:
+    fed = Fed((HELLO, *rest))
+
+    async def scene() -> None:
+        stream = EventStream(fed, ChunkJudge(hide_usage=True), "p", 41)
+        await stream.open()
+        await stream.hold(10**6)
+
+    with pytest.raises(UpstreamError) as caught:
+        run(scene())
+    assert caught.value.came == len("hello") + (len(rest) and rest[0].startswith(chunk("e")))
+    assert fed.let_go == "closed "
+
+
+def test_who_leaves_while_a_stream_is_held_closes_it(run: Run) -> None:
+    gone = asyncio.CancelledError()
+    with pytest.raises(asyncio.CancelledError):
+        held(run, HELLO, error=gone)
 
 
 @pytest.mark.parametrize("bad", [event({"error": {"message": "busy"}}), b"data: {\n\n", DONE])
