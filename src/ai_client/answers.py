@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from functools import lru_cache
 
 import msgspec
 
@@ -14,18 +15,19 @@ from ai_client.model.usage import Usage
 
 _USAGE = re.compile(rb"estimated;input=(\d{1,18});output=(\d{1,18})")
 JSON = (b"content-type", b"application/json")
+_ONE_ATTEMPT = (b"x-ai-client-attempts", b"1")
+_NO_QUEUE = (b"x-ai-client-queue-ms", b"0.0")
 
 
 def told(record: Record) -> Headers:
     """Headers that tell what happened to a call."""
-    target = record.target
-    if not target.isprintable():  # a model's name may be the caller's own words: no line may end in it
-        target = "".join(character if character.isprintable() else "?" for character in target)
+    # the usual case is at hand: to format a number costs as much as all the rest
+    attempts, queued = record.attempts, record.queue_ns
     headers: Headers = [
         (b"x-request-id", record.request_id.encode("latin-1")),
-        (b"x-ai-client-target", target.encode("latin-1", "replace")),
-        (b"x-ai-client-attempts", b"%d" % record.attempts),
-        (b"x-ai-client-queue-ms", b"%.1f" % (record.queue_ns / 1e6)),
+        _target(record.target),
+        _ONE_ATTEMPT if attempts == 1 else (b"x-ai-client-attempts", b"%d" % attempts),
+        _NO_QUEUE if not queued else (b"x-ai-client-queue-ms", b"%.1f" % (queued / 1e6)),
     ]
     if record.queue_position:
         headers.append((b"x-ai-client-queue-position", b"%d" % record.queue_position))
@@ -35,6 +37,13 @@ def told(record: Record) -> Headers:
     if record.commit:
         headers.append((b"x-ai-client-commit", record.commit.encode("latin-1")))
     return headers
+
+
+@lru_cache(256)
+def _target(name: str) -> tuple[bytes, bytes]:
+    if not name.isprintable():  # a model's name may be the caller's own words: no line may end in it
+        name = "".join(character if character.isprintable() else "?" for character in name)
+    return b"x-ai-client-target", name.encode("latin-1", "replace")
 
 
 def cost_header(record: Record) -> tuple[bytes, bytes]:

@@ -15,7 +15,7 @@ from ai_client.model.call import Call, Headers
 from ai_client.model.parse import parse
 from ai_client.model.record import Record
 from ai_client.model.reply import Reply
-from ai_client.model.request import Endpoint, Fields
+from ai_client.model.request import OTHER, Endpoint, Fields
 from ai_client.pipeline.observed import Observed
 from ai_client.providers.base import Provider
 from ai_client.routing.table import ModelTable
@@ -75,6 +75,7 @@ class Service:
         self.admission: Admission | None = None
         self._clock = clock
         self._pipeline = pipeline
+        self._send = pipeline.__call__
         self._make_id = make_id
         self._total_ns = int(config.performance.total_timeout * 1e9)
 
@@ -113,7 +114,7 @@ class Service:
         except AIClientError as error:
             self._pipeline.refused(record, error)
             raise
-        return self._pipeline(call)
+        return self._send(call)
 
     def close(self) -> None:
         """Close every connection now."""
@@ -127,7 +128,7 @@ class Service:
 
     def _call(self, ask: Ask, app: App, record: Record) -> Call:
         endpoint = ask.endpoint
-        fields = parse(endpoint, ask.body) if ask.body or endpoint is not Endpoint.OTHER else _NO_FIELDS
+        fields = parse(endpoint, ask.body) if ask.body or endpoint is not OTHER else _NO_FIELDS
         record.asked_model = record.model = fields.model
         record.stream = fields.stream
         if app.models and fields.model not in app.models:

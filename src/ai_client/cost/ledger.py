@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterable
 from typing import Final
 
 from ai_client.clock import local_day
@@ -26,28 +27,33 @@ class Ledger:
 
     def count(self, record: Record) -> None:
         """Count one finished call, under the local day on which it began."""
-        quarter = record.unix_ns // _QUARTER_NS
-        usage = record.usage
+        self.count_all((record,))
+
+    def count_all(self, records: Iterable[Record]) -> None:
+        """As `count` for each of them."""
         with self._lock:
-            if quarter != self._quarter:
-                # Every time zone in use is a whole number of quarters from UTC, so a day never begins within one:
-                # the calendar is asked once a quarter of an hour, and the answer is exact.
-                self._day = local_day(record.unix_ns)
-                self._quarter = quarter
-            key = (self._day, record.app, record.tag, record.model, record.target)
-            totals = self._totals.get(key)
-            if totals is None:
-                totals = self._totals[key] = [0] * _FIGURES
-            totals[0] += 1
-            if record.error:
-                totals[1] += 1
-            totals[2] += usage.input_tokens
-            totals[3] += usage.cached_input_tokens
-            totals[4] += usage.output_tokens
-            totals[5] += record.cost_nano
-            for each in record.lost:
-                totals[5] -= each.cost_nano
-                self._lose(record, each)
+            for record in records:
+                quarter = record.unix_ns // _QUARTER_NS
+                if quarter != self._quarter:
+                    # Every time zone in use is a whole number of quarters from UTC, so a day never begins within one:
+                    # the calendar is asked once a quarter of an hour, and the answer is exact.
+                    self._day = local_day(record.unix_ns)
+                    self._quarter = quarter
+                key = (self._day, record.app, record.tag, record.model, record.target)
+                totals = self._totals.get(key)
+                if totals is None:
+                    totals = self._totals[key] = [0] * _FIGURES
+                usage = record.usage
+                totals[0] += 1
+                if record.error:
+                    totals[1] += 1
+                totals[2] += usage.input_tokens
+                totals[3] += usage.cached_input_tokens
+                totals[4] += usage.output_tokens
+                totals[5] += record.cost_nano
+                for each in record.lost:
+                    totals[5] -= each.cost_nano
+                    self._lose(record, each)
 
     def _lose(self, record: Record, lost: Lost) -> None:
         """Spent, but where it was spent, and for no call of its own."""

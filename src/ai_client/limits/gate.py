@@ -6,6 +6,8 @@ import asyncio
 from collections.abc import Callable
 from typing import Protocol
 
+import msgspec
+
 from ai_client.clock import Clock
 from ai_client.errors import RateLimitedError
 from ai_client.limits.base import Caller, Kind, Need, Queued, Rate, Settings
@@ -37,28 +39,25 @@ class Meter(Protocol):
 _ANYBODY = Caller()
 
 
-class Held:
-    """See `limits.base.Reservation`."""
+class Held(msgspec.Struct, gc=False):
+    """See `limits.base.Reservation`. `gate` is None once it is released."""
 
-    __slots__ = ("_gate", "_need")
-
-    def __init__(self, gate: Gate, need: Need) -> None:
-        self._gate: Gate | None = gate
-        self._need = need
+    gate: Gate | None
+    need: Need
 
     def settle(self, spent: Need) -> None:
         """Give back what was reserved beyond `spent`, or owe what is missing."""
-        gate = self._gate
-        if gate is not None and spent != self._need:
-            gate.correct(self._need, spent)
-            self._need = spent
+        gate = self.gate
+        if gate is not None and spent != self.need:
+            gate.correct(self.need, spent)
+            self.need = spent
 
     def release(self, spent: Need | None = None) -> None:
         """The attempt is over, having spent so much."""
-        gate, self._gate = self._gate, None
+        gate, self.gate = self.gate, None
         if gate is not None:
-            if spent is not None and spent != self._need:
-                gate.correct(self._need, spent)
+            if spent is not None and spent != self.need:
+                gate.correct(self.need, spent)
             gate.leave()
 
 

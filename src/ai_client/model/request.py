@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import enum
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
@@ -19,6 +19,10 @@ class Endpoint(enum.StrEnum):
     EMBEDDINGS = "/embeddings"
     RESPONSES = "/responses"
     OTHER = ""  # passed through: the call carries its own path
+
+
+OTHER: Final = Endpoint.OTHER
+"""For the way of every call: up to Python 3.11 a member looked up in its enum costs 0.1 µs, a module's name 0.01."""
 
 
 class Part(msgspec.Struct, gc=False):

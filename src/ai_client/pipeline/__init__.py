@@ -61,21 +61,22 @@ class Parts(msgspec.Struct, frozen=True):
 
 def build_pipeline(parts: Parts) -> Observed:
     """Put the stages around one another, innermost first."""
-    attempt: AttemptStage = Send(parts.providers)
-    refuse_unknown = parts.refuse_unknown_price
-    attempt = Accounted(attempt, parts.price, parts.on_unknown_price, parts.habits, refuse_unknown=refuse_unknown)
+    # Stages are handed on as bound methods: CPython calls one without going through C, as it does for an object.
+    attempt: AttemptStage = Send(parts.providers).__call__
+    refuse = parts.refuse_unknown_price
+    attempt = Accounted(attempt, parts.price, parts.on_unknown_price, parts.habits, refuse_unknown=refuse).__call__
     if parts.quotas is not None:
-        attempt = Limited(attempt, parts.quotas, parts.clock)
+        attempt = Limited(attempt, parts.quotas, parts.clock).__call__
     if parts.health is not None:
-        attempt = Guarded(attempt, parts.health, parts.clock)
+        attempt = Guarded(attempt, parts.health, parts.clock).__call__
     allow_retry = always if parts.health is None else parts.health.allow_retry
     if parts.pools is not None:
-        attempt = Pooled(attempt, parts.pools, parts.retry.max_attempts, parts.clock, parts.sinks, allow_retry)
-    attempt = Retried(attempt, parts.retry, parts.clock, parts.rng, parts.sinks, allow_retry)
-    plan: PlanStage = Fallback(attempt, parts.retry.max_attempts, parts.clock, parts.larger)
+        attempt = Pooled(attempt, parts.pools, parts.retry.max_attempts, parts.clock, parts.sinks, allow_retry).__call__
+    attempt = Retried(attempt, parts.retry, parts.clock, parts.rng, parts.sinks, allow_retry).__call__
+    plan: PlanStage = Fallback(attempt, parts.retry.max_attempts, parts.clock, parts.larger).__call__
     if parts.budgets is not None:
-        plan = Budgeted(plan, parts.budgets, parts.price, parts.habits)
-    call: CallStage = Routed(plan, parts.decide, parts.pass_through)
+        plan = Budgeted(plan, parts.budgets, parts.price, parts.habits).__call__
+    call: CallStage = Routed(plan, parts.decide, parts.pass_through).__call__
     if parts.cache is not None:
-        call = Cached(call, parts.cache, parts.clock)
+        call = Cached(call, parts.cache, parts.clock).__call__
     return Observed(call, parts.sinks, parts.clock)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from functools import partial
 
 from ai_client.cost.meter import cost_nano
 from ai_client.cost.prices import Price
@@ -11,7 +12,7 @@ from ai_client.errors import InvalidRequestError, UpstreamError
 from ai_client.limits.estimate import Habits
 from ai_client.model.call import Attempt
 from ai_client.model.record import Record
-from ai_client.model.reply import Reply
+from ai_client.model.reply import Reply, StreamEnd
 from ai_client.model.request import Endpoint
 from ai_client.model.usage import BROKEN, CANCELLED, NO_USAGE, Lost, Usage
 from ai_client.pipeline.base import AttemptStage
@@ -76,10 +77,11 @@ class Accounted:
                 usage = reply.usage = self._weighed(attempt, usage)
             self._count(attempt, price, usage)
         else:
-            reply.stream.on_end(lambda end: self._stream_ended(attempt, price, end.usage))
+            reply.stream.on_end(partial(self._stream_ended, attempt, price))
         return reply
 
-    def _stream_ended(self, attempt: Attempt, price: Price | None, usage: Usage) -> None:
+    def _stream_ended(self, attempt: Attempt, price: Price | None, end: StreamEnd) -> None:
+        usage = end.usage
         self._count(attempt, price, self._weighed(attempt, usage) if usage.estimated else usage)
 
     def _weighed(self, attempt: Attempt, usage: Usage) -> Usage:

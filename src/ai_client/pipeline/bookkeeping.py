@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from ai_client.cost.ledger import Ledger
 from ai_client.model.events import AttemptFailed
@@ -14,6 +14,7 @@ class LedgerSink:
 
     def __init__(self, ledger: Ledger) -> None:
         self.finished: Callable[[Record], None] = ledger.count
+        self.finished_all: Callable[[Sequence[Record]], None] = ledger.count_all
 
     def attempt_failed(self, _: AttemptFailed, /) -> None:
         """The ledger counts calls: what their attempts cost is part of them."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 
 from ai_client.cost.budget import Budgets, Held
 from ai_client.cost.meter import estimate_nano
@@ -10,7 +11,7 @@ from ai_client.cost.prices import Price
 from ai_client.limits.estimate import Habits
 from ai_client.model.call import Call, Target
 from ai_client.model.record import Record
-from ai_client.model.reply import Reply
+from ai_client.model.reply import Reply, StreamEnd
 from ai_client.pipeline.base import PlanStage
 
 
@@ -43,7 +44,7 @@ class Budgeted:
         if reply.stream is None:
             held.settle(record.cost_nano)
         else:
-            reply.stream.on_end(lambda _: _settle(held, record))
+            reply.stream.on_end(partial(_settle, held, record))
         return reply
 
     def _estimate(self, call: Call, model: str) -> int | None:
@@ -57,5 +58,5 @@ class Budgeted:
         return estimate_nano(price, *tokens)
 
 
-def _settle(held: Held, record: Record) -> None:
+def _settle(held: Held, record: Record, _: StreamEnd) -> None:
     held.settle(record.cost_nano)

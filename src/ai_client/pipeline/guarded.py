@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 
 from ai_client.clock import Clock
 from ai_client.errors import CircuitOpenError, UpstreamError, UpstreamStatusError, UpstreamTimeoutError
@@ -11,6 +12,8 @@ from ai_client.model.reply import Reply, StreamEnd
 from ai_client.pipeline.base import AttemptStage
 from ai_client.routing.breaker import REFUSED, Breaker, Outcome
 from ai_client.routing.health import Health, TargetHealth
+
+_GOOD, _SLOW = Outcome.GOOD, Outcome.SLOW
 
 
 class Guarded:
@@ -50,18 +53,18 @@ class Guarded:
             raise
         now = clock.monotonic_ns()
         slow = 0 < self._slow_ns <= now - record.queue_ns - began
-        outcome = Outcome.SLOW if slow else Outcome.GOOD
+        outcome = _SLOW if slow else _GOOD
         if reply.stream is None:
             breaker.settle(ticket, outcome, now)
             return reply
         last = breaker.begun(ticket, outcome, now)
-        reply.stream.on_end(lambda end: self._ended(breaker, last, outcome, end))
+        reply.stream.on_end(partial(self._ended, breaker, last, outcome))
         return reply
 
     def _ended(self, breaker: Breaker, ticket: int, outcome: Outcome, end: StreamEnd) -> None:
         if end.error is not None:
             outcome = blame(end.error)
-        elif end.cancelled and outcome is Outcome.GOOD:
+        elif end.cancelled and outcome is _GOOD:
             outcome = Outcome.NEITHER
         breaker.settle(ticket, outcome, self._clock.monotonic_ns())
 

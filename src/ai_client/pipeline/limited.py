@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 
 import msgspec
 
@@ -87,7 +88,7 @@ class Limited:
         if reply.stream is None:
             self._settle(held, attempt, habit, reply.usage)
         else:
-            reply.stream.on_end(lambda end: self._stream_ended(held, attempt, habit, end))
+            reply.stream.on_end(partial(self._stream_ended, held, attempt, habit))
         return reply
 
     async def _queued(self, limiter: Limiter, need: Need, call: Call) -> Reservation:

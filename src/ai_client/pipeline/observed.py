@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from functools import partial
 
 from ai_client.clock import Clock
 from ai_client.errors import AIClientError
@@ -44,7 +45,7 @@ class Observed:
             record.bytes_out = len(reply.body)
             self._ended(record, None)
         else:
-            reply.stream.on_end(lambda end: self._stream_ended(record, end))
+            reply.stream.on_end(partial(self._stream_ended, record))
         return reply
 
     def refused(self, record: Record, error: AIClientError) -> None:

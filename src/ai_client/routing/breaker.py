@@ -18,7 +18,7 @@ from ai_client.routing.window import Window
 REFUSED: Final = -1
 """The ticket of a call that is not let through; to settle it changes nothing."""
 
-_CALLS, _FAULTS, _SLOW = range(3)
+_CALLS, _FAULTS, _SLOW_CALLS = range(3)
 _MOST_DOUBLINGS: Final = 30
 _PROBE_NS: Final = 1_000_000_000
 
@@ -43,6 +43,11 @@ class State(enum.IntEnum):
     def label(self) -> str:
         """In a word, for people."""
         return self.name.lower()
+
+
+# A member looked up in its enum costs ten times a name of the module's, up to Python 3.11, and calls come by here.
+_CLOSED, _HALF_OPEN, _OPEN = State
+_GOOD, _SLOW, _BAD, _NEITHER = Outcome
 
 
 class BreakerSettings(msgspec.Struct, frozen=True):
@@ -98,20 +103,20 @@ class Breaker:
         self._trips = 0
         self._good = 0
         self._probing = False
-        self.state = State.CLOSED
+        self.state = _CLOSED
         self.opened = 0
         self.refused = 0
 
     def admit(self, now_ns: int) -> int:
         """A ticket for one call, or `REFUSED`."""
-        if self.state is State.CLOSED:
+        if self.state is _CLOSED:
             return self._epoch
-        if self.state is State.OPEN:
+        if self.state is _OPEN:
             if now_ns < self._until:
                 self.refused += 1
                 return REFUSED
             self._good = 0
-            self._turn(State.HALF_OPEN)
+            self._turn(_HALF_OPEN)
         elif self._probing:
             self.refused += 1
             return REFUSED
@@ -122,29 +127,31 @@ class Breaker:
         """Say how the call with this ticket ended."""
         if ticket != self._epoch:
             return
-        if self.state is State.CLOSED:
-            if outcome is not Outcome.NEITHER:
-                self._count(outcome, now_ns)
+        if self.state is _CLOSED:
+            if outcome is not _NEITHER:
+                self._window.add(now_ns, _CALLS)
+                if outcome is not _GOOD:
+                    self._count_fault(outcome, now_ns)
             return
         self._probing = False
-        if outcome is Outcome.GOOD:
+        if outcome is _GOOD:
             self._good += 1
             if self._good >= self._settings.probes:
                 self._trips = 0
                 self._window.clear()
-                self._turn(State.CLOSED)
-        elif outcome is not Outcome.NEITHER:
+                self._turn(_CLOSED)
+        elif outcome is not _NEITHER:
             self._open(now_ns)
 
     def retry_after_ns(self, now_ns: int) -> int:
         """In how long a call may be let through again. While a probe is out nobody knows: a second is said."""
-        if self.state is State.OPEN:
+        if self.state is _OPEN:
             return max(self._until - now_ns, 0)
         return _PROBE_NS if self._probing else 0
 
     def begun(self, ticket: int, outcome: Outcome, now_ns: int) -> int:
         """The answer has begun and may take long: a probe is judged by that. Gives the ticket to settle at the end."""
-        if ticket != self._epoch or self.state is State.CLOSED:
+        if ticket != self._epoch or self.state is _CLOSED:
             return ticket
         self.settle(ticket, outcome, now_ns)
         return self._later()
@@ -156,14 +163,11 @@ class Breaker:
         return calls, faults, slow
 
     def _later(self) -> int:
-        return self._epoch if self.state is State.CLOSED else REFUSED
+        return self._epoch if self.state is _CLOSED else REFUSED
 
-    def _count(self, outcome: Outcome, now_ns: int) -> None:
+    def _count_fault(self, outcome: Outcome, now_ns: int) -> None:
         window = self._window
-        window.add(now_ns, _CALLS)
-        if outcome is Outcome.GOOD:
-            return
-        window.add(now_ns, _FAULTS if outcome is Outcome.BAD else _SLOW)
+        window.add(now_ns, _FAULTS if outcome is _BAD else _SLOW_CALLS)
         settings = self._settings
         calls, faults, slow = window.sums
         if calls >= settings.min_calls and (
@@ -178,7 +182,7 @@ class Breaker:
         self._until = now_ns + int(wait * self._rng.uniform(0.75, 1.0))
         self._trips += 1
         self.opened += 1
-        self._turn(State.OPEN)
+        self._turn(_OPEN)
 
     def _turn(self, state: State) -> None:
         self.state = state

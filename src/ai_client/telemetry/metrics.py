@@ -5,7 +5,7 @@ from __future__ import annotations
 import platform
 from bisect import bisect_left
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from ai_client.model.events import AttemptFailed
 from ai_client.model.record import Record
@@ -109,43 +109,50 @@ class MetricsSink:
 
     def finished(self, record: Record, /) -> None:
         """Count a call."""
-        # a name that led nowhere is only what somebody typed: such names must not use up the label's values
-        model = record.model if record.target or not record.error else ""
-        key = (record.app, model, record.target, record.endpoint, record.status, record.cache)
-        bundle = self._bundles.get(key)
-        if bundle is None:
-            bundle = self._bundle(key)
-        bundle.requests.value += 1
-        # three observations written out: a method call would cost as much as the observation
-        ns = record.duration_ns
-        cell = bundle.duration
-        cell.counts[bisect_left(BOUNDS_NS, ns)] += 1
-        cell.sum_ns += ns
-        ns = record.first_byte_ns
-        if ns:
-            cell = bundle.first_byte
-            cell.counts[bisect_left(BOUNDS_NS, ns)] += 1
+        self.finished_all((record,))
+
+    def finished_all(self, records: Iterable[Record], /) -> None:
+        """Count calls."""
+        bundles, bounds, place = self._bundles, BOUNDS_NS, bisect_left
+        for record in records:
+            # a name that led nowhere is only what somebody typed: such names must not use up the label's values
+            model = record.model if record.target or not record.error else ""
+            key = (record.app, model, record.target, record.endpoint, record.status, record.cache)
+            bundle = bundles.get(key)
+            if bundle is None:
+                bundle = self._bundle(key)
+            bundle.requests.value += 1
+            # three observations written out: a method call would cost as much as the observation
+            ns = record.duration_ns
+            cell = bundle.duration
+            cell.counts[place(bounds, ns)] += 1
             cell.sum_ns += ns
-            bundle.answered.value += 1
-        if record.attempts:
-            ns = record.queue_ns
-            cell = bundle.queue
-            cell.counts[bisect_left(BOUNDS_NS, ns)] += 1
-            cell.sum_ns += ns
-        if record.stream:
-            bundle.streams.value += 1
-        if record.cache:
-            bundle.cache.value += 1
-        usage = record.usage
-        if usage.input_tokens:
+            ns = record.first_byte_ns
+            if ns:
+                cell = bundle.first_byte
+                cell.counts[place(bounds, ns)] += 1
+                cell.sum_ns += ns
+                bundle.answered.value += 1
+            if record.attempts:
+                ns = record.queue_ns
+                cell = bundle.queue
+                if ns:
+                    cell.counts[place(bounds, ns)] += 1
+                    cell.sum_ns += ns
+                else:
+                    cell.counts[0] += 1
+            if record.stream:
+                bundle.streams.value += 1
+            if record.cache:
+                bundle.cache.value += 1
+            usage = record.usage
             bundle.input.value += usage.input_tokens
             bundle.cached_input.value += usage.cached_input_tokens
-        if usage.output_tokens:
             bundle.output.value += usage.output_tokens
-        if record.lost or usage.estimated:
-            self._particulars(record, bundle)
-        elif record.cost_nano:
-            bundle.cost.value += record.cost_nano
+            if record.lost or usage.estimated:
+                self._particulars(record, bundle)
+            else:
+                bundle.cost.value += record.cost_nano
 
     def _particulars(self, record: Record, bundle: _Bundle) -> None:
         """What is estimated; what was spent elsewhere, under the models and targets where it was."""

@@ -50,7 +50,7 @@ def stages(pipeline: object) -> list[str]:
     names = []
     while hasattr(pipeline, "_inner"):
         names.append(type(pipeline).__name__)
-        pipeline = pipeline._inner
+        pipeline = getattr(pipeline._inner, "__self__", pipeline._inner)  # a stage is handed on as its bound method
     return [*names, type(pipeline).__name__]
 
 

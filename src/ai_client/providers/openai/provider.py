@@ -10,7 +10,7 @@ from ai_client.clock import Clock
 from ai_client.errors import BrokenReplyError
 from ai_client.model.call import Attempt, Headers
 from ai_client.model.reply import Reply
-from ai_client.model.request import Endpoint
+from ai_client.model.request import OTHER, Endpoint
 from ai_client.model.usage import Usage
 from ai_client.providers.commit import AS_IT_COMES, Commit
 from ai_client.providers.openai.answers import read_answer
@@ -101,7 +101,7 @@ class OpenAIProvider:
         if status >= 300:
             raise await self._refused(incoming)
         record = call.record
-        if call.endpoint is Endpoint.OTHER:
+        if call.endpoint is OTHER:
             record.first_byte_ns = clock.monotonic_ns() - record.started_ns
             return await self._pass_through(incoming)
         if incoming.streamed:

@@ -6,7 +6,7 @@ import msgspec
 
 from ai_client.errors import AuthenticationError, InvalidRequestError
 from ai_client.model.call import Attempt, Call, Headers
-from ai_client.model.request import Endpoint
+from ai_client.model.request import OTHER, Endpoint
 from ai_client.transport.http import Header
 from ai_client.transport.pool import Origin
 
@@ -46,7 +46,7 @@ class Wire:
         body = call.body if plain else self.body(attempt)
         lines = b""
         for pair in call.headers:
-            if pair[0] != b"content-type" or call.endpoint is Endpoint.OTHER:  # the heads of the others have theirs
+            if pair[0] != b"content-type" or call.endpoint is OTHER:  # the heads of the others have theirs
                 lines += b"%b: %b\r\n" % _one_line(pair)
         return b"%b%bcontent-length: %d\r\n\r\n%b" % (head, lines, len(body), body)
 
