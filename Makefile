@@ -63,7 +63,7 @@ bench: setup ## measure the daemon and its peers side by side
 bench-goodput: setup ## measure what is answered, and how quickly, from half to five times of what can be
 	@$(BIN)/python -m bench.goodput
 
-bench-quota: setup ## measure how a fleet keeps one limit (QUOTA_SECONDS=60 for a short run)
+bench-quota: setup ## measure how a fleet keeps one limit, beside peers (QUOTA_SECONDS=60 for a short run)
 	@$(BIN)/python -m bench.quota
 
 faults: setup ## every fault, wherever it can strike, through library, daemon and batch: a table, and faults.json

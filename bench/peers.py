@@ -68,25 +68,34 @@ model_list:
 """
 
 
-def start_litellm(processes: Processes, upstream: int) -> Contestant:
-    """LiteLLM's proxy, one model and no database, in front of the port `upstream`. Raises SkippedError."""
-    folder = FOLDER / "litellm"
-    command = folder / "bin" / "litellm"
-    if not command.exists():
-        FOLDER.mkdir(parents=True, exist_ok=True)
-        _install("a venv for LiteLLM proxy", [sys.executable, "-m", "venv", "--clear", str(folder)])
-        _install("LiteLLM proxy", [str(folder / "bin" / "pip"), "install", "--quiet", "litellm[proxy]"])
-    config = processes.folder / "litellm.yaml"
-    config.write_text(_LITELLM.format(model=workload.MODEL, upstream=upstream, key=workload.KEY))
-    port = free_port()
-    argv = [str(command), "--config", str(config), "--host", "127.0.0.1", "--port", str(port)]
-    environment = {
+LITELLM_ENVIRONMENT: Mapping[str, str] = MappingProxyType(
+    {
         "LITELLM_LOCAL_MODEL_COST_MAP": "True",  # else it looks for a newer price table on the network
         "LITELLM_LOG": "ERROR",
         # Nobody in this comparison authenticates its callers; without a key it is also the faster for it.
         "LITELLM_DANGEROUSLY_PERMIT_WEAK_OR_UNSET_MASTER_KEY": "true",
     }
-    process = processes.start("litellm", argv, core=PROXY_CORE, environment=environment)
+)
+
+
+def litellm() -> Path:
+    """The venv with LiteLLM's proxy, installed when it is not there yet. Raises SkippedError."""
+    folder = FOLDER / "litellm"
+    if not (folder / "bin" / "litellm").exists():
+        FOLDER.mkdir(parents=True, exist_ok=True)
+        _install("a venv for LiteLLM proxy", [sys.executable, "-m", "venv", "--clear", str(folder)])
+        _install("LiteLLM proxy", [str(folder / "bin" / "pip"), "install", "--quiet", "litellm[proxy]"])
+    return folder
+
+
+def start_litellm(processes: Processes, upstream: int) -> Contestant:
+    """LiteLLM's proxy, one model and no database, in front of the port `upstream`. Raises SkippedError."""
+    command = litellm() / "bin" / "litellm"
+    config = processes.folder / "litellm.yaml"
+    config.write_text(_LITELLM.format(model=workload.MODEL, upstream=upstream, key=workload.KEY))
+    port = free_port()
+    argv = [str(command), "--config", str(config), "--host", "127.0.0.1", "--port", str(port)]
+    process = processes.start("litellm", argv, core=PROXY_CORE, environment=LITELLM_ENVIRONMENT)
     wait_until_answers(process, port, JSON_HEADERS, seconds=_START_SECONDS, pause=0.5)
     return Contestant("LiteLLM proxy", port, process)
 

@@ -1,74 +1,80 @@
-"""`make bench-quota`: runs every case and prints what must be and what was. QUOTA_SECONDS makes it shorter."""
+"""`make bench-quota`: plays every scene and prints what must be, what was, and whether that will do.
+
+`--only NAME,NAME` chooses; QUOTA_SECONDS (300) shortens every scene, QUOTA_MEMBERS (50) makes the fleet smaller. Exits
+with 1 when a must was missed. What cannot be measured here is skipped, with the reason.
+"""
 
 from __future__ import annotations
 
-import os
+import argparse
+import signal
 import sys
+import time
+from pathlib import Path
+from types import FrameType
 
-from bench.quota.hot import measure
-from bench.quota.scene import BURST_SECONDS, TRACE, Outcome, Run, perform
+from bench import report
+from bench.peers import SkippedError
+from bench.processes import NotReadyError
+from bench.quota.rows import SCENES, asked_members, asked_seconds
+from bench.quota.scene import BURST_SECONDS
+from bench.report import Findings
 
-
-def cases() -> list[Run]:
-    """The cases, with the durations that were asked for."""
-    seconds = float(os.environ.get("QUOTA_SECONDS", "300"))
-    members = int(os.environ.get("QUOTA_MEMBERS", "50"))
-    away = min(60.0, seconds / 2)
-    found = [
-        Run("3× demand", 3000, 600_000, 3.0, members, seconds),
-        Run("the seeds' key, 3× demand", 500, 100_000, 3.0, members, seconds),
-        Run("Redis killed", 3000, 600_000, 3.0, members, max(seconds, away + 40), "killed", away),
-        Run("half of them cut off", 3000, 600_000, 3.0, members, max(seconds, away + 40), "cut off", away),
-    ]
-    if TRACE.exists():
-        found.insert(
-            2, Run("bursts: the Azure code trace, 2× demand", 3000, 600_000, 2.0, members, seconds, trace=True)
-        )
-    if os.geteuid() != 0:
-        found.pop()
-        print("without root nobody can be cut off: that case is left out", file=sys.stderr)
-    wanted = sys.argv[1:]
-    return [run for run in found if not wanted or any(word in run.name for word in wanted)]
+_RESULTS = Path(__file__).parents[1] / "results" / "quota.json"
 
 
-def row(outcome: Outcome) -> str:
-    """A line of the table."""
-    used = max(outcome.requests_used, outcome.tokens_used)
-    share = outcome.provider_429 / max(1, outcome.reached)
-    away = f"{outcome.used_while_away:.1%}" if outcome.run.away else ""
-    cells = [
-        outcome.run.name,
-        f"{len(outcome.answered):,}",
-        f"{outcome.provider_429} ({share:.2%})",
-        f"{outcome.requests_used:.1%} / {outcome.tokens_used:.1%}",
-        f"{used:.1%}",
-        away,
-        f"{outcome.jain:.4f}",
-        f"{outcome.trips / max(1, outcome.run.members) / outcome.run.seconds:.1f}",
-        str(outcome.failed),
-    ]
-    return "| " + " | ".join(cells) + " |"
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="bench.quota", description="Measures how a fleet keeps one limit.")
+    parser.add_argument("--only", default=",".join(SCENES), help=f"scenes, with commas: {', '.join(SCENES)}")
+    parser.add_argument("--json", type=Path, default=_RESULTS, help="where the JSON goes")
+    options = parser.parse_args()
+    options.only = [name.strip() for name in options.only.split(",") if name.strip()]
+    unknown = [name for name in options.only if name not in SCENES]
+    if unknown:
+        parser.error(f"unknown scene: {', '.join(unknown)}; known: {', '.join(SCENES)}")
+    return options
 
 
-def main() -> None:
-    """Run what was asked for."""
-    runs = cases()
-    members = runs[0].members if runs else 1
-    print(f"{members} members, each a process; the judge lets a rested key spend {BURST_SECONDS:g} s at once\n")
+def _interrupt(_number: int, _frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
+
+
+def _play(name: str) -> Findings:
+    begun = time.monotonic()
+    print(f"{name} ...", end=" ", file=sys.stderr, flush=True)
+    try:
+        found = SCENES[name]()
+    except SkippedError as reason:
+        found = Findings([report.skipped(name, str(reason))])
+    except (NotReadyError, OSError, RuntimeError) as error:
+        found = Findings([report.failed(name, f"{type(error).__name__}: {error}")])
+    print(f"{time.monotonic() - begun:.0f} s", file=sys.stderr, flush=True)
+    return found
+
+
+def main() -> int:
+    """Play what was asked for; 1 when a must was missed."""
+    options = _options()
+    signal.signal(signal.SIGTERM, _interrupt)
+    findings = Findings()
+    about = {
+        **report.machine(),
+        "members": f"{asked_members()}, each a process",
+        "a scene": f"{asked_seconds():.0f} s",
+        "judge": f"the simulator; a rested key may spend {BURST_SECONDS:g} s at once",
+    }
+    for name in options.only:
+        findings.add(_play(name))
+    rows = [(row.what, row.must, row.measured, row.verdict) for row in findings.rows]
+    print(report.table(("what", "must", "measured", "verdict"), rows))
     print(
-        "| case | answered | provider's 429s | used after 10 s: requests / tokens | the scarcer | used while away"
-        " | Jain | trips/s a member | failed |"
+        "\n"
+        + report.table(("scene", "behind it", "found"), [(one.part, one.who, one.found) for one in findings.details])
     )
-    print("|---|---|---|---|---|---|---|---|---|")
-    for run in runs:
-        print(row(perform(run)), flush=True)
-    if len(sys.argv) == 1 or "hot" in sys.argv[1:]:
-        hot = measure(min(20.0, float(os.environ.get("QUOTA_SECONDS", "300"))))
-        print(
-            f"\nadmission while quota is in hand, {len(hot.took_us):,} calls at 1,000/s: p50 {hot.at(0.5):.1f} us,"
-            f" p99 {hot.at(0.99):.1f} us; {hot.waited} calls found none in hand; {hot.trips:.4f} round trips a request"
-        )
+    print("\n" + "\n".join(f"- {name}: {value}" for name, value in about.items()))
+    report.write_json(options.json, findings, about)
+    return int(findings.missed)
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -14,7 +14,7 @@ from ai_client.limits.base import MINUTE_NS, Caller, Kind, Need, Settings, rate
 from ai_client.limits.fleet import Fleet
 from ai_client.limits.member import Terms
 from bench.processes import free_port
-from bench.quota.scene import redis
+from bench.quota.servers import Redis
 
 NEED: Need = (1, 100, 100, 200, 0)
 PER_SECOND = 1000
@@ -36,7 +36,7 @@ class Hot:
 def measure(seconds: float) -> Hot:
     """A thousand calls a second, of a limit that has room for them."""
     port = free_port()
-    with redis(port), asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+    with Redis(port), asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         return runner.run(_measure(f"redis://127.0.0.1:{port}/0", seconds))
 
 
