@@ -58,6 +58,9 @@ def start_portkey(processes: Processes, upstream: int) -> Contestant:
     return Contestant("Portkey gateway", port, process, headers)
 
 
+LITELLM_BARE = "LiteLLM proxy, passing on"
+LITELLM = "LiteLLM proxy, limits, cost and metrics on"
+
 _LITELLM = """
 model_list:
   - model_name: {model}
@@ -66,6 +69,30 @@ model_list:
       api_base: http://127.0.0.1:{upstream}/v1
       api_key: {key}
 """
+
+# As our own: every limit is counted and none is reached, a price is known, each call is in the metrics.
+_LITELLM_WORK = """      rpm: 1000000000
+      tpm: 1000000000000
+      input_cost_per_token: 0.00000042
+      output_cost_per_token: 0.00000042
+router_settings:
+  optional_pre_call_checks: [enforce_model_rate_limits]
+litellm_settings:
+  callbacks: [prometheus]
+"""
+
+
+def start_litellm_bare(processes: Processes, upstream: int) -> Contestant:
+    """LiteLLM's proxy as it comes, which counts and limits nothing, in front of the port `upstream`."""
+    return _start_litellm(processes, upstream, LITELLM_BARE, _LITELLM)
+
+
+def start_litellm(processes: Processes, upstream: int) -> Contestant:
+    """LiteLLM's proxy at the work that our daemon does here, as far as it does it without a database.
+
+    Its limits, its prices and its Prometheus metrics are on; an audit log it has only with one.
+    """
+    return _start_litellm(processes, upstream, LITELLM, _LITELLM + _LITELLM_WORK)
 
 
 LITELLM_ENVIRONMENT: Mapping[str, str] = MappingProxyType(
@@ -81,27 +108,30 @@ LITELLM_ENVIRONMENT: Mapping[str, str] = MappingProxyType(
 def litellm() -> Path:
     """The venv with LiteLLM's proxy, installed when it is not there yet. Raises SkippedError."""
     folder = FOLDER / "litellm"
-    if not (folder / "bin" / "litellm").exists():
+    command = folder / "bin" / "litellm"
+    if not command.exists() or not any(folder.glob("lib/python3*/site-packages/prometheus_client")):
         FOLDER.mkdir(parents=True, exist_ok=True)
         _install("a venv for LiteLLM proxy", [sys.executable, "-m", "venv", "--clear", str(folder)])
-        _install("LiteLLM proxy", [str(folder / "bin" / "pip"), "install", "--quiet", "litellm[proxy]"])
+        packages = ["litellm[proxy]", "prometheus-client"]  # its metrics want the second, and do not ask for it
+        _install("LiteLLM proxy", [str(folder / "bin" / "pip"), "install", "--quiet", *packages])
     return folder
 
 
-def start_litellm(processes: Processes, upstream: int) -> Contestant:
-    """LiteLLM's proxy, one model and no database, in front of the port `upstream`. Raises SkippedError."""
+def _start_litellm(processes: Processes, upstream: int, name: str, template: str) -> Contestant:
+    """One model, one process, no database. Raises SkippedError."""
     command = litellm() / "bin" / "litellm"
-    config = processes.folder / "litellm.yaml"
-    config.write_text(_LITELLM.format(model=workload.MODEL, upstream=upstream, key=workload.KEY))
+    short = "litellm-bare" if name == LITELLM_BARE else "litellm"
+    config = processes.folder / f"{short}.yaml"
+    config.write_text(template.format(model=workload.MODEL, upstream=upstream, key=workload.KEY))
     port = free_port()
     argv = [str(command), "--config", str(config), "--host", "127.0.0.1", "--port", str(port)]
-    process = processes.start("litellm", argv, core=PROXY_CORE, environment=LITELLM_ENVIRONMENT)
+    process = processes.start(short, argv, core=PROXY_CORE, environment=LITELLM_ENVIRONMENT)
     wait_until_answers(process, port, JSON_HEADERS, seconds=_START_SECONDS, pause=0.5)
-    return Contestant("LiteLLM proxy", port, process)
+    return Contestant(name, port, process)
 
 
 STARTERS: Mapping[str, Callable[[Processes, int], Contestant]] = MappingProxyType(
-    {"Portkey gateway": start_portkey, "LiteLLM proxy": start_litellm}
+    {"Portkey gateway": start_portkey, LITELLM: start_litellm, LITELLM_BARE: start_litellm_bare}
 )
 
 
