@@ -72,6 +72,7 @@ def build(config: Config, shared: Shared) -> Service:
         budgets=_budgets(config, shared),
         habits=shared.quota.habits,
         health=shared.health if config.guard.enabled else None,
+        adaptive=shared.quota.adaptive if config.adaptive.enabled else None,
         pools=_pools(config, shared, quotas),
     )
     _warn(config, table, shared.journal)
@@ -218,7 +219,13 @@ def _pools(config: Config, shared: Shared, quotas: Quotas) -> Pools | None:
         )
         for name, members in config.pools.items()
     }
-    return Pools(pools, shared.refusals, quotas, shared.health if config.guard.enabled else None)
+    return Pools(
+        pools,
+        shared.refusals,
+        quotas,
+        shared.health if config.guard.enabled else None,
+        shared.quota.adaptive if config.adaptive.enabled else None,
+    )
 
 
 def _quotas(config: Config, keeper: Keeper, table: PriceTable) -> Quotas:
@@ -244,6 +251,10 @@ def _watch(service: Service, shared: Shared) -> None:
     metrics.watch(catalogue.KEY_REFUSED, lambda: {(name,): 1.0 for name in shared.refusals.states()})
     metrics.watch(catalogue.WAITING, shared.quota.waiting)
     metrics.watch(catalogue.LIMITER, shared.quota.levels)
+    adaptive = shared.quota.adaptive
+    metrics.watch(catalogue.CONCURRENCY, lambda: adaptive.figures(lambda each: each.gate.places))
+    metrics.watch(catalogue.CONCURRENT, lambda: adaptive.figures(lambda each: each.gate.running))
+    metrics.watch(catalogue.CONCURRENCY_CUTS, lambda: adaptive.figures(lambda each: each.cuts))
     fleet = shared.quota.fleet
     if fleet is not None:
         metrics.watch(catalogue.FLEET_MODE, lambda: {(each.value,): float(each is fleet.mode) for each in Mode})

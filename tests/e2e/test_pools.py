@@ -118,3 +118,27 @@ def test_another_region_under_another_name(run: Run, tmp_path: Path) -> None:
             assert {json.loads(request.body)["model"] for request in here.requests} == {"gpt-4.1"}
 
     run(scene())
+
+
+def test_a_key_s_concurrency_is_found_out_and_seen(run: Run, tmp_path: Path) -> None:
+    """The 429s of a target cut what may be under way there, and health and metrics say so."""
+
+    async def scene() -> None:
+        async with recorder() as upstream:
+            adaptive: Sections = {"adaptive": {"enabled": "yes", "initial_concurrent": 8}}
+            config = write_config(tmp_path, upstream.url, adaptive)
+            async with serving(config) as (daemon, url), httpx.AsyncClient(base_url=url, timeout=30) as client:
+                assert await ask(client, 1) == {"holysheep/gpt-4.1": 1}
+                upstream.status = 429
+                assert await ask(client, 1) == {"429": 1}
+                limit = (await client.get("/health/limits")).json()["limits"]["target:holysheep/gpt-4.1"]
+                assert limit == {"rates": {}, "running": 0, "max_concurrent": 4, "waiting": 0}
+                metrics = (await client.get("/metrics")).text
+                for name, value in (("limit", 4), ("cuts_total", 1)):
+                    assert f'ai_client_concurrency_{name}{{target="holysheep/gpt-4.1"}} {value}.0' in metrics
+                assert 'ai_client_concurrency{target="holysheep/gpt-4.1"} 0.0' in metrics
+                write_config(tmp_path, upstream.url)
+                await daemon.reload()
+                assert "target:holysheep/gpt-4.1" not in (await client.get("/health/limits")).json()["limits"]
+
+    run(scene())

@@ -71,8 +71,8 @@ def _check_models(config: Config, values: Values, findings: Findings) -> None:
 
 
 def _check_times(config: Config, values: Values, findings: Findings) -> None:
-    """Durations that must be longer than others."""
-    routing, performance = config.routing, config.performance
+    """Durations, and numbers, that must be larger than others."""
+    routing, performance, adaptive = config.routing, config.performance, config.adaptive
     for section, key, value, other, least in (
         ("routing", "retry_max_delay", routing.retry_max_delay, "retry_base_delay", routing.retry_base_delay),
         (
@@ -82,6 +82,8 @@ def _check_times(config: Config, values: Values, findings: Findings) -> None:
             "request_timeout_buffer",
             performance.request_timeout_buffer,
         ),
+        ("adaptive", "initial_concurrent", adaptive.initial_concurrent, "min_concurrent", adaptive.min_concurrent),
+        ("adaptive", "max_concurrent", adaptive.max_concurrent, "initial_concurrent", adaptive.initial_concurrent),
     ):
         given = values.get(section, key) or values.get(section, other)
         if value < least and given is not None:

@@ -1,4 +1,4 @@
-"""How targets that fail are spared, and this daemon when too much is asked of it: [guard] and [admission]."""
+"""How targets that fail or slow down are spared, and this daemon: [guard], [adaptive] and [admission]."""
 
 from __future__ import annotations
 
@@ -32,6 +32,22 @@ class Guard:
         number(0, 100), 20.0, "Retries at a target, of the calls that came to it in the last 10 seconds.", unit="%"
     )
     retry_floor: int = key(integer(0, 10**6), 10, "Retries that it gets besides in that time, for light traffic.")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Adaptive:
+    """How many calls are under way at once at a target, found out from its latency, within bounds."""
+
+    enabled: bool = key(boolean(), False, "Whether each target's concurrency is adapted at all.")
+    min_concurrent: int = key(integer(1, 10**6), 2, "The fewest at once, however slow the target is.")
+    max_concurrent: int = key(
+        integer(1, 10**6), 200, "The most at once; `max_concurrent_requests` of its provider bounds them too."
+    )
+    initial_concurrent: int = key(integer(1, 10**6), 10, "How many at once to begin with.")
+    tolerance: float = key(
+        number(1, 10), 1.5, "How many times its usual latency a target may take before there are fewer at once."
+    )
+    backoff_percent: float = key(number(10, 95), 50.0, "What is left of them after a 429 or a time-out.", unit="%")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -57,6 +57,7 @@ SECTIONS: Final[Mapping[str, Section]] = MappingProxyType(
             _section("routing", schema.Routing),
             _section("streams", streams.Streams),
             _section("guard", guard.Guard),
+            _section("adaptive", guard.Adaptive),
             _section("admission", guard.Admission),
             _section("batch", schema.Batch),
             _section("daemon", schema.Daemon),

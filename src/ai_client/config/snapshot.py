@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
-from ai_client.config.guard import Admission, Guard
+from ai_client.config.guard import Adaptive, Admission, Guard
 from ai_client.config.pools import PoolKey
 from ai_client.config.quotas import Fleet, Limit, Limits
 from ai_client.config.schema import (
@@ -28,6 +28,7 @@ from ai_client.config.streams import Streams
 from ai_client.config.values import ModelCost
 
 __all__ = [
+    "Adaptive",
     "Admission",
     "Api",
     "App",
@@ -77,6 +78,7 @@ class Config:
     routing: Routing
     streams: Streams
     guard: Guard
+    adaptive: Adaptive
     admission: Admission
     batch: Batch
     daemon: Daemon

@@ -128,6 +128,19 @@ class Gate:
         self._line.ageing_ns = int(settings.ageing * 1e9)
         self.advance()
 
+    def resize(self, places: int) -> None:
+        """So many at once from now on, at least one; those under way beyond that are waited for."""
+        if places != self._cap:
+            grows = places > self._cap
+            self._cap = places
+            if grows and self._waiting:
+                self.advance()
+
+    @property
+    def places(self) -> int:
+        """How many may be under way at once; 0: no limit."""
+        return self._cap
+
     def try_reserve(self, need: Need, priority: int) -> Held | None:
         """All of `need` now, or None."""
         # this is the way of every call that need not wait: one call a meter, nothing is allocated before it is sure

@@ -7,6 +7,7 @@ from typing import Final
 
 from ai_client.config.rates import WINDOWS, Rates
 from ai_client.config.snapshot import Config, Limit
+from ai_client.limits.adaptive import Pace
 from ai_client.limits.base import MINUTE_NS, SECOND_NS, Kind, Rate, Settings, rate
 
 _LONG: Final = ("hour", "day")  # windows of which a tenth may be spent at once, unless something else is said
@@ -48,6 +49,17 @@ def quota(config: Config, limit: Limit) -> Settings:
         for amount, window in amounts
     )
     return _settings(config, rates, limit.max_concurrent)
+
+
+def adaptive(config: Config) -> tuple[Pace | None, Settings]:
+    """The bounds of every target's concurrency, None where it is not adapted; and how calls wait for a place."""
+    each = config.adaptive
+    if not each.enabled:
+        return None, _settings(config, (), 0)
+    pace = Pace(
+        each.min_concurrent, each.max_concurrent, each.initial_concurrent, each.tolerance, each.backoff_percent / 100
+    )
+    return pace, _settings(config, (), 0)
 
 
 def _burst_seconds(config: Config, limit: Limit, window: str) -> float:

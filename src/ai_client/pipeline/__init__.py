@@ -1,6 +1,6 @@
 """The request's travel.
 
-    observed(cached(routed(budgeted(fallback(retried(pooled(guarded(limited(accounted(send))))))))))
+    observed(cached(routed(budgeted(fallback(retried(pooled(guarded(limited(adapted(accounted(send)))))))))))
 
 The order is written here and nowhere else. Each stage wraps the one inside it: retry and fallback enclose the
 limiter, so that every attempt reserves afresh; accounting sits inside them, because a broken attempt may still be
@@ -18,9 +18,11 @@ import msgspec
 from ai_client.clock import Clock
 from ai_client.cost.budget import Budgets
 from ai_client.cost.prices import Price
+from ai_client.limits.adaptive import Adaptive
 from ai_client.limits.estimate import Habits
 from ai_client.model.call import Target
 from ai_client.pipeline.accounted import Accounted
+from ai_client.pipeline.adapted import Adapted
 from ai_client.pipeline.base import AttemptStage, CallStage, PlanStage
 from ai_client.pipeline.budgeted import Budgeted
 from ai_client.pipeline.cached import Cached, CacheSettings
@@ -38,7 +40,10 @@ from ai_client.telemetry.base import Sink
 
 
 class Parts(msgspec.Struct, frozen=True):
-    """All that the stages need. `cache`, `quotas`, `budgets`, `health` and `pools` are None where those are off."""
+    """All that the stages need.
+
+    `cache`, `quotas`, `budgets`, `health`, `pools` and `adaptive` are None where those are off.
+    """
 
     clock: Clock
     rng: random.Random
@@ -57,6 +62,7 @@ class Parts(msgspec.Struct, frozen=True):
     habits: Habits = Habits()
     health: Health | None = None
     pools: Pools | None = None
+    adaptive: Adaptive | None = None
 
 
 def build_pipeline(parts: Parts) -> Observed:
@@ -65,6 +71,9 @@ def build_pipeline(parts: Parts) -> Observed:
     attempt: AttemptStage = Send(parts.providers).__call__
     refuse = parts.refuse_unknown_price
     attempt = Accounted(attempt, parts.price, parts.on_unknown_price, parts.habits, refuse_unknown=refuse).__call__
+    if parts.adaptive is not None:
+        weights = {} if parts.quotas is None else parts.quotas.weights
+        attempt = Adapted(attempt, parts.adaptive, weights, parts.clock).__call__
     if parts.quotas is not None:
         attempt = Limited(attempt, parts.quotas, parts.clock).__call__
     if parts.health is not None:

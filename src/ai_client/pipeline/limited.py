@@ -159,7 +159,8 @@ def _failed(held: list[Reservation], error: BaseException, *, sent: bool) -> Non
     What was reserved stays spent where nobody knows what a broken attempt cost the provider.
     """
     spent: Need | None = None
-    if not sent or (isinstance(error, UpstreamError) and not error.sent):
+    # a RateLimitedError is our own word, wherever in here it was said
+    if not sent or isinstance(error, RateLimitedError) or (isinstance(error, UpstreamError) and not error.sent):
         spent = NOTHING
     elif isinstance(error, RequestError):
         spent = _ANSWERED

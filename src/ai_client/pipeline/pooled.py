@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from functools import partial
 
 import msgspec
 
@@ -15,7 +16,8 @@ from ai_client.errors import (
     UpstreamError,
     UpstreamStatusError,
 )
-from ai_client.limits.base import Need
+from ai_client.limits.adaptive import Adaptive
+from ai_client.limits.base import NOTHING, Need
 from ai_client.model.call import Attempt, Target
 from ai_client.model.events import AttemptFailed
 from ai_client.model.reply import Reply
@@ -34,6 +36,7 @@ class Pools(msgspec.Struct, frozen=True):
     refusals: Refusals
     quotas: Quotas | None = None
     health: Health | None = None
+    adaptive: Adaptive | None = None
 
     def pick(self, attempt: Attempt, tried: Collection[str] = (), places: Collection[str] = ()) -> Seat | None:
         """The key that stands best for this attempt; None where the provider has no more than one, or than those tried.
@@ -47,31 +50,32 @@ class Pools(msgspec.Struct, frozen=True):
             return None
         if not target.model:
             return None if tried else pool.seats(target)[0]
-        need: Need | None = None
-        clock_ns = 0
-        fields = attempt.call.fields
-        quotas, health, refusals = self.quotas, self.health, self.refusals
-        if quotas is not None:
-            before, after = quotas.habits[target.model].estimate(fields.input_chars, fields.max_output, fields.choices)
+        need = NOTHING
+        if self.quotas is not None:
+            fields = attempt.call.fields
+            habit = self.quotas.habits[target.model]
+            before, after = habit.estimate(fields.input_chars, fields.max_output, fields.choices)
             need = (1, before, after, before + after, 0)
-
-        def standing(candidate: Target) -> int:
-            left = refusals.left_ns(candidate) if refusals.until else 0
-            if quotas is not None and quotas.pauses.until:
-                left = max(left, quotas.pauses.left_ns(candidate.name))
-            if health is not None and (known := health.targets.get(candidate.name)) is not None:
-                left = max(left, known.breaker.retry_after_ns(clock_ns))
-            if left:
-                return BARRED + left
-            if quotas is None or need is None:
-                return 0
-            limiter = quotas.providers.get(candidate.key)
-            return 0 if limiter is None else limiter.shortage(need)
-
-        if health is not None:
-            clock_ns = health.now_ns()
+        now = 0 if self.health is None else self.health.now_ns()
         prefix = attempt.call.body[: pool.sticky_bytes] if pool.sticky_bytes else b""
-        return pool.choose(target, standing, prefix, tried, places)
+        return pool.choose(target, partial(self._standing, need, now), prefix, tried, places)
+
+    def _standing(self, need: Need, now_ns: int, target: Target) -> int:
+        """How a key stands with the target's model: 0, how long its quota is short, or that it is barred."""
+        quotas, health = self.quotas, self.health
+        left = self.refusals.left_ns(target) if self.refusals.until else 0
+        if quotas is not None and quotas.pauses.until:
+            left = max(left, quotas.pauses.left_ns(target.name))
+        if health is not None and (known := health.targets.get(target.name)) is not None:
+            left = max(left, known.breaker.retry_after_ns(now_ns))
+        if left:
+            return BARRED + left
+        wait = 0
+        if quotas is not None and (limiter := quotas.providers.get(target.key)) is not None:
+            wait = limiter.shortage(need)
+        if self.adaptive is not None and (paced := self.adaptive.targets.get(target.name)) is not None:
+            wait = max(wait, paced.gate.shortage(NOTHING))
+        return wait
 
 
 class Pooled:

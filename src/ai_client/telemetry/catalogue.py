@@ -83,6 +83,9 @@ CIRCUIT = _gauge("circuit_state", "target", "0 closed, 1 half open (one call at 
 CIRCUIT_OPENED = _counter("circuit_opened_total", "target", "How often it opened, because calls failed or were slow.")
 CIRCUIT_REFUSED = _counter("circuit_refused_total", "target", "Attempts that were not sent, since it was open.")
 RETRIES_DENIED = _counter("retries_denied_total", "target", "Retries that the target's budget did not allow.")
+CONCURRENCY = _gauge("concurrency_limit", "target", "Calls that may be under way at once, where that is adapted.")
+CONCURRENT = _gauge("concurrency", "target", "Those of them that are.")
+CONCURRENCY_CUTS = _counter("concurrency_cuts_total", "target", "How often a 429 or a time-out cut the limit.")
 KEY_REFUSED = _gauge("key_refused", "key", "1 while a key of several, or a model for it, is left out: it was refused.")
 CACHE_ENTRIES = _gauge("cache_entries", "", "Answers held by the cache.")
 CACHE_BYTES = _gauge("cache_bytes", "", "Size of the answers held by the cache.")
@@ -126,6 +129,9 @@ WATCHED = (
     CIRCUIT_OPENED,
     CIRCUIT_REFUSED,
     RETRIES_DENIED,
+    CONCURRENCY,
+    CONCURRENT,
+    CONCURRENCY_CUTS,
     KEY_REFUSED,
     CACHE_ENTRIES,
     CACHE_BYTES,

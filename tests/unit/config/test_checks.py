@@ -212,3 +212,8 @@ def test_nothing_secret_is_in_the_representation() -> None:
     config = parse_text(text).config
     assert config.security.proxy_url == "http://u:secret@h:1"
     assert "secret" not in repr(config)
+
+
+def test_bounds_of_concurrency_are_in_order() -> None:
+    assert "max_concurrent = 5: expected at least initial_concurrent, 10" in problem("[adaptive]\nmax_concurrent = 5\n")
+    assert "expected at least min_concurrent, 30" in problem("[adaptive]\nmin_concurrent = 30\n")

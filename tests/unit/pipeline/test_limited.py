@@ -78,6 +78,7 @@ def test_what_the_answer_cost_is_what_is_spent(spent: int, left: int) -> None:
         (InvalidRequestError("x"), (99, 1000)),
         (AuthenticationError("x"), (99, 1000)),
         (ConnectError("x"), FULL),
+        (RateLimitedError("of our own, further inside"), FULL),
     ],
     ids=repr,
 )

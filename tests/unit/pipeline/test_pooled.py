@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Mapping
 
+import msgspec
 import pytest
 
 from ai_client.config.guard import Guard
@@ -22,6 +23,7 @@ from ai_client.errors import (
     UpstreamStatusError,
     UpstreamTimeoutError,
 )
+from ai_client.limits.adaptive import Adaptive, Pace
 from ai_client.limits.backends.memory import MemoryLimiter
 from ai_client.limits.estimate import Habits
 from ai_client.limits.pauses import Pauses
@@ -227,6 +229,17 @@ def test_a_limit_of_places_counts_as_short(run: Run) -> None:
     for key in "ab":
         scene.gates[f"p.{key}"].reconfigure(limits(places=1))
         assert scene.gates[f"p.{key}"].try_reserve((1, 1, 0, 1, 0), 5) is not None
+    assert set(run(scene.ask(6))) == {"c"}
+
+
+def test_a_target_that_has_as_many_as_it_takes_is_passed_over(run: Run) -> None:
+    scene = Scene()
+    adaptive = Adaptive(scene.clock)
+    adaptive.set(Pace(least=1, first=1), limits())
+    scene.pools = msgspec.structs.replace(scene.pools, adaptive=adaptive)
+    scene.stage = Pooled(scene._answer, scene.pools, 6, scene.clock, [], scene._allow)
+    for key in "ab":
+        assert adaptive.of(f"p.{key}/m", f"p.{key}").gate.try_reserve((1, 1, 0, 1, 0), 5) is not None
     assert set(run(scene.ask(6))) == {"c"}
 
 

@@ -10,6 +10,7 @@ from ai_client.clock import Clock
 from ai_client.config.snapshot import Config
 from ai_client.errors import ConfigurationError
 from ai_client.limits import wanted
+from ai_client.limits.adaptive import Adaptive
 from ai_client.limits.backends.memory import MemoryLimiter
 from ai_client.limits.base import Settings
 from ai_client.limits.estimate import Habits
@@ -37,6 +38,7 @@ class Keeper:
         self.scopes: list[Scope] = []
         self.habits = Habits()
         self.pauses = Pauses(clock)
+        self.adaptive = Adaptive(clock)
         self._scopes: dict[str, tuple[object, Scope]] = {}
 
     def share(self, config: Config, member: str, on_mode: OnMode) -> None:
@@ -75,6 +77,7 @@ class Keeper:
         """Bring the limiters to what is configured."""
         _update(self.providers, wanted.providers(config), "provider", self._make)
         _update(self.apps, wanted.apps(config), "app", self._make)
+        self.adaptive.set(*wanted.adaptive(config))
         kept: dict[str, tuple[object, Scope]] = {}
         for name, limit in config.quotas.items():
             settings = wanted.quota(config, limit)
@@ -115,7 +118,7 @@ class Keeper:
                 }
                 for rate in gate.settings.rates
             }
-            places = gate.settings.max_concurrent or None
+            places = gate.places or None
             found["limits"][name] = {
                 "rates": rates,
                 "running": gate.running,
@@ -134,6 +137,7 @@ class Keeper:
             for value, limiter in scope.by_value.items():
                 assert isinstance(limiter, Gate)
                 yield f"limit:{scope.name}:{value}", limiter
+        yield from self.adaptive
 
     def waiting(self) -> dict[tuple[str, ...], float]:
         """Calls that wait for each provider."""
