@@ -37,6 +37,16 @@ class Link:
             raise StoreAwayError("cut off on the way back")
         return answers
 
+    async def tell(self, provider: str, words: bytes, ms: int) -> None:
+        if self.cut:
+            raise StoreAwayError("cut off")
+        await self._store.tell(provider, words, ms)
+
+    async def told(self, provider: str) -> bytes | None:
+        if self.cut:
+            raise StoreAwayError("cut off")
+        return await self._store.told(provider)
+
     async def close(self) -> None:
         self.closed = True
 

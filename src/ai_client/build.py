@@ -237,6 +237,7 @@ def _quotas(config: Config, keeper: Keeper, table: PriceTable) -> Quotas:
         keeper.pauses,
         {name: app.weight for name, app in config.apps.items() if app.weight != 1},
         table.lookup if any(quota.dollars for quota in config.quotas.values()) else None,
+        keeper.heed if config.limits.heed_providers else None,
     )
 
 

@@ -28,6 +28,7 @@ from ai_client.cost.ledger import Ledger
 from ai_client.errors import ConfigurationError
 from ai_client.limits.admission import Admission
 from ai_client.limits.backends.keeper import Keeper
+from ai_client.limits.heed import Change
 from ai_client.limits.member import Mode
 from ai_client.pipeline.bookkeeping import LedgerSink
 from ai_client.routing.breaker import State
@@ -61,6 +62,7 @@ class Shared:
         self.sinks: list[Sink] = [LedgerSink(ledger)]
         self.deferred: Deferred | None = None
         self.quota = Keeper(clock)
+        self.quota.on_told = self._told
         self.budgets = Budgets(ledger.read)
         self.admission = Admission(clock)
         self.health = Health(clock, rng, self._circuit_changed)
@@ -121,6 +123,17 @@ class Shared:
             self.journal.error("key_refused", key=key, status=status, left_out_seconds=seconds, advice=advice)
         else:
             self.journal.info("key_accepted", key=key)
+
+    def _told(self, change: Change) -> None:
+        """A provider told a limit that is smaller than the configured one, or that none is configured for."""
+        tell = self.journal.warning if change.told and change.configured else self.journal.info
+        tell(
+            "provider_limit",
+            target=change.name,
+            kind=change.kind.name.lower(),
+            told=change.told or None,
+            configured=change.configured or None,
+        )
 
     def fleet_mode(self, mode: Mode, why: str) -> None:
         """How the fleet's limits are kept has changed."""

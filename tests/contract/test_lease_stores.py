@@ -284,6 +284,30 @@ def test_pauses_are_told_to_everybody_until_they_end(attempt: Try) -> None:
     attempt(scenario)
 
 
+def test_what_the_provider_says_is_left_lowers_the_level_and_never_raises_it(attempt: Try) -> None:
+    async def scenario(talk: Talk) -> None:
+        async def told(most: int, want: int = 0) -> tuple[int, ...]:
+            (answer,) = await talk.store.exchange([Ask("l", "a", (Part(600, 60_000, 10, want, most=most),))])
+            return answer.granted
+
+        await talk.rested("a")
+        await told(3)
+        assert await told(-1, 100) == (3,)
+        assert await told(9, 100) == (0,)
+
+    attempt(scenario)
+
+
+def test_what_a_provider_told_is_kept_for_its_time(attempt: Try) -> None:
+    async def scenario(talk: Talk) -> None:
+        assert await talk.store.told("p") is None
+        await talk.store.tell("p", b"first", 60_000)
+        await talk.store.tell("p", b"words", 60_000)
+        assert (await talk.store.told("p"), await talk.store.told("q")) == (b"words", None)
+
+    attempt(scenario)
+
+
 def test_one_limit_knows_nothing_of_another(attempt: Try) -> None:
     async def scenario(talk: Talk) -> None:
         part = (Part(600, 60_000, 10, 5),)

@@ -38,8 +38,9 @@ class Moves:
         member = rng.choice(["a", "b", "7", "8"])
         step, share = self.heard.get(member, (0, 0))
         parts = tuple(
-            Part(amount, period, burst, want, rng.randint(0, want), rng.choice([0, 0, 3, -5]))
+            Part(amount, period, burst, want, rng.randint(0, want), rng.choice([0, 0, 3, -5]), most)
             for amount, period, burst in [(3000, 60_000, 50), (600_000, 60_000, rng.choice([10_000, 9_000]))]
+            for most in [rng.choice([-1, -1, -1, 0, 4])]
             for want in [rng.choice([0, rng.randint(0, burst)])]
         )
         if rng.random() < 0.02:

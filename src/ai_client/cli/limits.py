@@ -140,7 +140,19 @@ def _drawn(state: Mapping[str, Any]) -> RenderableType:
             shown = running = ""
             limit = {**limit, "waiting": ""}  # noqa: PLW2901  said once for each limit
     paused = [Text(f"left alone: {target}, {left:.1f} s more") for target, left in state["paused"].items()]
-    return Group(Text(head), table, *paused)
+    told = [Text(line) for name, each in state["told"].items() for line in _word(name, each)]
+    return Group(Text(head), table, *told, *paused)
+
+
+def _word(name: str, told: Mapping[str, Any]) -> list[str]:
+    """What a provider said of its limits."""
+    lines = []
+    for kind, limit in told["limits"].items():
+        left = told["remaining"].get(kind)
+        then = "" if left is None else f", {left:,} left {told['seconds_ago']:.0f} s ago"
+        clamped = "; more is configured: this counts" if kind in told["clamped"] else ""
+        lines.append(f"{name} says: {limit:,} {kind.replace('_', ' ')} a minute{then}{clamped}")
+    return lines
 
 
 def _cells(kind: str, rate: Mapping[str, Any]) -> list[str]:

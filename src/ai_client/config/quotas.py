@@ -45,6 +45,12 @@ class Limits:
         "How much of a minute's quota may be spent at once: as much as accrues in this time.",
         unit="seconds",
     )
+    heed_providers: bool = key(
+        boolean(),
+        True,
+        "Whether a limit that a provider tells in its answers' headers (`x-ratelimit-*`) counts, where it is smaller"
+        " than the configured one, or none is configured.",
+    )
     max_queue: int = key(integer(0, 10**7), 10_000, "Calls that may wait at once; the rest are refused.")
     max_wait: float = key(_PAUSE, 60.0, "How long a call may wait for quota before it is refused.", unit="seconds")
     ageing_seconds: float = key(

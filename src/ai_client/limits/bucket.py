@@ -83,7 +83,11 @@ class Bucket:
         """Nanoseconds in which `units` grow back."""
         return units * self._period // self._rate
 
+    def lower(self, units: int, now_ns: int) -> None:
+        """Somebody who knows says that no more than `units` are left."""
+        self.wait_ns(0, now_ns)
+        self._level = min(self._level, units * self._period)
+
     def empty(self, now_ns: int) -> None:
         """Begin with nothing: for one who does not know what was spent before."""
-        self.wait_ns(0, now_ns)
-        self._level = min(self._level, 0)
+        self.lower(0, now_ns)

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from ai_client.clock import Clock
 from ai_client.limits.base import Settings
 from ai_client.limits.gate import Gate
+from ai_client.limits.hearsay import Hearsay
 from ai_client.limits.lease import Ask, LeaseStore, StoreAwayError
 from ai_client.limits.member import Member, Mode, Terms
 
@@ -38,6 +39,7 @@ class Fleet:
         self.mode = Mode.JOINING
         self.trips = 0
         self.failures = 0
+        self.hearsay: Hearsay | None = None
 
     @property
     def members(self) -> int:
@@ -100,12 +102,30 @@ class Fleet:
                 await self._renew(due, now)
             now = self._clock.monotonic_ns()
             next_ns = min((each.due_ns for each in self._members.values()), default=now + 1_000_000_000)
+            if self.hearsay is not None:
+                if self.hearsay.due_ns <= now:
+                    await self._exchange_words(self.hearsay)
+                    continue
+                next_ns = min(next_ns, self.hearsay.due_ns)
             if next_ns > now:
                 try:
                     async with asyncio.timeout((next_ns - now) / 1e9):
                         await self._wake.wait()
                 except TimeoutError:
                     continue
+
+    def spread(self) -> None:
+        """A provider said something new of its limits: the others are to know."""
+        if self.hearsay is not None:
+            self.hearsay.due_ns = 0
+            self._awake()
+
+    async def _exchange_words(self, hearsay: Hearsay) -> None:
+        try:
+            async with asyncio.timeout(_PATIENCE):
+                await hearsay.exchange(self._store)
+        except (StoreAwayError, TimeoutError):
+            self.failures += 1  # the limits' own renewals say more of it
 
     async def _renew(self, due: list[Member], now: int) -> None:
         asked: list[tuple[Member, Ask]] = [(each, ask) for each in due if (ask := each.ask(now)) is not None]

@@ -10,7 +10,7 @@ import msgspec
 
 from ai_client.clock import Clock
 from ai_client.errors import RateLimitedError
-from ai_client.limits.base import Caller, Kind, Need, Queued, Rate, Settings
+from ai_client.limits.base import MINUTE_NS, Caller, Kind, Need, Queued, Rate, Settings
 from ai_client.limits.line import Line, Waiter
 
 
@@ -31,6 +31,9 @@ class Meter(Protocol):
 
     def cost_ns(self, units: int) -> int:
         """In what time the whole limit yields `units`."""
+
+    def lower(self, units: int, now_ns: int) -> None:
+        """Somebody who knows says that no more than `units` are left."""
 
     def available(self, now_ns: int) -> int:
         """Whole units that may be taken now; negative when in debt."""
@@ -214,6 +217,13 @@ class Gate:
                 back = back or units < 0
         if back and self._waiting:
             self.advance()
+
+    def lower(self, kind: Kind, units: int) -> None:
+        """Of this kind, the provider has no more than `units` left in this minute."""
+        now = self._clock.monotonic_ns()
+        for each, (_, meter) in zip(self.settings.rates, self._meters, strict=True):
+            if each.kind is kind and each.period_ns == MINUTE_NS:
+                meter.lower(units, now)
 
     def leave(self) -> None:
         """One attempt less at once."""

@@ -8,7 +8,7 @@ The law of a store, in one step that nothing interrupts (docs/why/quota.md deriv
    has refilled from nothing.
 3. Every rate refills by the time that passed, in integers, to its burst; members unseen for `UNSEEN_MS` keep their
    share of it to themselves until `share_ms`. A clock that steps back refills nothing.
-4. What is returned is added, debts are taken.
+4. What is returned is added, debts are taken. No level stays above what the provider says is left.
 5. Who asks alone gets what there is. Among several, each is entitled to its part: whoever got more than that waits
    until its entitlement has caught up, and what the one furthest behind is saving up for is left to it.
 """
@@ -31,6 +31,9 @@ SWEEP_MS: Final = 250
 RECOVERY_MS: Final = 2_000
 """How long a new store waits for members to tell what they hold: longer than any of them waits before it tries."""
 
+UNTOLD: Final = -1
+"""The provider did not say how much is left."""
+
 HUNGRY_MS: Final = 1_500
 LAG_MS: Final = 3_000
 SAVING_MS: Final = 1_000
@@ -40,7 +43,7 @@ class Part(msgspec.Struct, frozen=True, gc=False):
     """One rate of a limit: what it is, and what is wanted and returned of it.
 
     `amount` units each `period`, at most `burst` at once. `want` is all that would be of use, `least` what is of any
-    use at all; `back` is returned, or owed when negative.
+    use at all; `back` is returned, or owed when negative. `most` is what is left by the provider's own word.
     """
 
     amount: int
@@ -49,6 +52,7 @@ class Part(msgspec.Struct, frozen=True, gc=False):
     want: int = 0
     least: int = 0
     back: int = 0
+    most: int = UNTOLD
 
 
 class Ask(msgspec.Struct, frozen=True, gc=False):
@@ -88,6 +92,12 @@ class LeaseStore(Protocol):
 
     async def exchange(self, asks: list[Ask]) -> list[Answer]:
         """All at once, each on its own limit. Raises `StoreAwayError`."""
+
+    async def tell(self, provider: str, words: bytes, ms: int) -> None:
+        """Keep what a provider said of its limits, for so long. Raises `StoreAwayError`."""
+
+    async def told(self, provider: str) -> bytes | None:
+        """What was told of a provider last, None when nothing is kept. Raises `StoreAwayError`."""
 
     async def close(self) -> None:
         """Let go of it."""

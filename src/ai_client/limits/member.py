@@ -13,7 +13,7 @@ import msgspec
 from ai_client.clock import Clock
 from ai_client.limits.base import NOTHING, Rate, Settings
 from ai_client.limits.gate import Gate
-from ai_client.limits.lease import UNSEEN_MS, WHOLE, Answer, Ask, Part
+from ai_client.limits.lease import UNSEEN_MS, UNTOLD, WHOLE, Answer, Ask, Part
 from ai_client.limits.purse import Purse
 
 _MS = 1_000_000
@@ -162,7 +162,8 @@ class Member:
         self._after[place] = purse.balance
         rate = purse.rate
         most = max(least, rate.amount * self.terms.lease_ns // rate.period_ns + 1)
-        return Part(rate.amount, rate.period_ns // _MS, rate.burst, min(want, most), least, back)
+        told, purse.most = purse.most, UNTOLD
+        return Part(rate.amount, rate.period_ns // _MS, rate.burst, min(want, most), least, back, told)
 
     def heard(self, answer: Answer, now_ns: int) -> None:
         """The store answered."""

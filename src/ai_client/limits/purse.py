@@ -6,7 +6,7 @@ from collections import deque
 
 from ai_client.limits.base import Rate
 from ai_client.limits.bucket import Bucket
-from ai_client.limits.lease import WHOLE
+from ai_client.limits.lease import UNTOLD, WHOLE
 
 _NEVER = 1 << 62
 
@@ -18,7 +18,7 @@ class Purse:
     is gone: that is all the bookkeeping there is, and spending is a subtraction.
     """
 
-    __slots__ = ("_crowd", "_expiry", "_lent", "balance", "rate", "share", "shared")
+    __slots__ = ("_crowd", "_expiry", "_lent", "balance", "most", "rate", "share", "shared")
 
     def __init__(self, rate: Rate, now_ns: int) -> None:
         """It begins empty."""
@@ -26,6 +26,7 @@ class Purse:
         self.balance = 0
         self.share: Bucket | None = None
         self.shared = 0  # spent of the share
+        self.most = UNTOLD  # of the whole limit, as the provider said since the store was asked last
         self._lent: deque[tuple[int, int]] = deque()
         self._expiry = _NEVER
         self._crowd = WHOLE
@@ -69,6 +70,14 @@ class Purse:
             rate.amount * share, max(1, rate.burst * share // WHOLE), now_ns, period_ns=rate.period_ns * WHOLE
         )
         self.share.empty(now_ns)
+
+    def lower(self, units: int, now_ns: int) -> None:
+        """The provider says that no more than `units` are left for all: the store will be told, too."""
+        self.prune(now_ns)
+        self.most = units if self.most == UNTOLD else min(self.most, units)
+        self.balance = min(self.balance, units)
+        if self.share is not None:
+            self.share.lower(units, now_ns)
 
     def try_take(self, units: int, now_ns: int) -> bool:
         """Take `units` if they are in hand."""

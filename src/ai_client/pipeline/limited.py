@@ -14,6 +14,7 @@ from ai_client.cost.prices import Price
 from ai_client.errors import RateLimitedError, RequestError, UpstreamError, UpstreamStatusError
 from ai_client.limits.base import NOTHING, Caller, Limiter, Need, Reservation
 from ai_client.limits.estimate import Habit, Habits
+from ai_client.limits.heed import Heed
 from ai_client.limits.pauses import Pauses
 from ai_client.limits.scopes import Scope
 from ai_client.model.call import Attempt, Call
@@ -25,7 +26,7 @@ _ANSWERED: Need = (1, 0, 0, 0, 0)  # what a refusal costs: the request
 
 
 class Quotas(msgspec.Struct, frozen=True):
-    """All that is limited. `price` is None where no limit counts money."""
+    """All that is limited. `price` is None where no limit counts money, `heed` where no provider's word counts."""
 
     providers: Mapping[str, Limiter]
     apps: Mapping[str, Limiter]
@@ -34,6 +35,7 @@ class Quotas(msgspec.Struct, frozen=True):
     pauses: Pauses
     weights: Mapping[str, int]
     price: Callable[[str], Price | None] | None = None
+    heed: Heed | None = None
 
 
 class Limited:
@@ -42,7 +44,18 @@ class Limited:
     A target that said for how long it wants to be left alone (429 with Retry-After) is left alone.
     """
 
-    __slots__ = ("_apps", "_clock", "_habits", "_inner", "_pauses", "_price", "_providers", "_scopes", "_weights")
+    __slots__ = (
+        "_apps",
+        "_clock",
+        "_habits",
+        "_heed",
+        "_inner",
+        "_pauses",
+        "_price",
+        "_providers",
+        "_scopes",
+        "_weights",
+    )
 
     def __init__(self, inner: AttemptStage, quotas: Quotas, clock: Clock) -> None:
         self._inner = inner
@@ -54,6 +67,7 @@ class Limited:
         self._pauses = quotas.pauses
         self._weights = quotas.weights
         self._price = quotas.price
+        self._heed = quotas.heed
 
     async def __call__(self, attempt: Attempt) -> Reply:
         """Wait for quota, and pass on."""
@@ -68,28 +82,44 @@ class Limited:
         try:
             if self._pauses.until:
                 await self._left_alone(attempt)
-            if self._scopes:
-                for scope in self._scopes:
-                    limiter = scope.find(attempt)
-                    if limiter is not None:
-                        held.append(limiter.try_reserve(need, call.priority) or await self._queued(limiter, need, call))
-            limiter = self._apps.get(call.app)
-            if limiter is not None:
-                held.append(limiter.try_reserve(need, call.priority) or await self._queued(limiter, need, call))
-            limiter = self._providers.get(target.key)
-            if limiter is not None:
-                held.append(limiter.try_reserve(need, call.priority) or await self._queued(limiter, need, call))
+            for limiter in self._limiters(attempt):
+                reservation: Reservation | None = limiter.try_reserve(need, call.priority)
+                if reservation is None:
+                    reservation = await self._queued(limiter, need, call)
+                held.append(reservation)
             sent = True
             reply = await self._inner(attempt)
+            if self._heed is not None and self._heed.due(target):
+                self._heed.hear(target, reply.headers, call.record.started_ns + call.record.queue_ns)
         except BaseException as error:
             _failed(held, error, sent=sent)
-            self._heed(target.name, error)
+            self._pause(target.name, error)
             raise
         if reply.stream is None:
             self._settle(held, attempt, habit, reply.usage)
         else:
             reply.stream.on_end(partial(self._stream_ended, held, attempt, habit))
         return reply
+
+    def _limiters(self, attempt: Attempt) -> list[Limiter]:
+        """All that this attempt has to pass, the narrowest first."""
+        found: list[Limiter] = []
+        if self._scopes:
+            for scope in self._scopes:
+                limiter = scope.find(attempt)
+                if limiter is not None:
+                    found.append(limiter)
+        limiter = self._apps.get(attempt.call.app)
+        if limiter is not None:
+            found.append(limiter)
+        limiter = self._providers.get(attempt.target.key)
+        if limiter is not None:
+            found.append(limiter)
+        if self._heed is not None and self._heed.gates:
+            limiter = self._heed.find(attempt.target)
+            if limiter is not None:
+                found.append(limiter)
+        return found
 
     async def _queued(self, limiter: Limiter, need: Need, call: Call) -> Reservation:
         caller = Caller(call.priority, call.app, self._weights.get(call.app, 1))
@@ -119,7 +149,7 @@ class Limited:
                 call.record.queue_ns += self._clock.monotonic_ns() - begun
                 begun = self._clock.monotonic_ns()
 
-    def _heed(self, target: str, error: BaseException) -> None:
+    def _pause(self, target: str, error: BaseException) -> None:
         """A 429 that says for how long: until then, nothing goes to that target."""
         if isinstance(error, UpstreamStatusError) and error.status == 429 and error.retry_after:
             self._pauses.ask(target, error.retry_after)

@@ -11,6 +11,7 @@ from click.testing import CliRunner, Result
 
 from ai_client.cli import limits
 from ai_client.cli.group import cli
+from ai_client.model.call import Target
 from tests.unit.cli.stage import Stage
 from tests.unit.cli.test_health import dead_port
 
@@ -35,6 +36,9 @@ def call(*words: str) -> Result:
 def test_every_limit_is_shown(tmp_path: Path) -> None:
     with Stage(tmp_path, EXTRA) as stage:
         stage.call(lambda: stage.shared.quota.pauses.hear("sim/m", 60_000_000_000))
+        said = [(b"x-ratelimit-limit-requests", b"60"), (b"x-ratelimit-remaining-requests", b"59")]
+        said.append((b"x-ratelimit-limit-tokens", b"10000000000"))
+        stage.call(lambda: stage.shared.quota.heed.hear(Target("sim", "m", "m"), said, 0))
         shown = call("--config", str(stage.conf)).stdout
         told = json.loads(call("--local", stage.address, "--json").stdout)
     lines = [" ".join(line.split()) for line in shown.splitlines()]
@@ -43,13 +47,21 @@ def test_every_limit_is_shown(tmp_path: Path) -> None:
     assert "nano_dollars_day $5.0000/day $0.5000 $0.5000" in lines
     assert "limit:places:sim 0 of 7 0" in lines
     assert lines[-1].startswith("left alone: sim/m, ")
+    assert "sim/m says: 60 requests a minute, 59 left 0 s ago" in lines
+    assert "sim/m says: 10,000,000,000 tokens a minute" in lines
     assert told["mode"] == "local"
     assert set(told["limits"]) == {
         "provider:sim",
         "limit:money:gpt-4.1",
         "limit:money:gpt-4.1-mini",
         "limit:places:sim",
+        "told:sim",
     }
+
+
+def test_one_that_is_configured_too_high_is_named() -> None:
+    told = {"limits": {"input_tokens": 1000}, "remaining": {}, "clamped": ["input_tokens"], "seconds_ago": 3.0}
+    assert limits._word("p/m", told) == ["p/m says: 1,000 input tokens a minute; more is configured: this counts"]
 
 
 def test_without_a_daemon_it_says_so(tmp_path: Path) -> None:

@@ -85,3 +85,15 @@ def test_alone_what_is_in_hand_goes_first(purse: Purse) -> None:
     assert purse.shared == 0
     assert purse.try_take(1, SECOND)
     assert purse.shared == 1
+
+
+def test_what_the_provider_says_is_left_lowers_what_is_in_hand_and_is_told_on(purse: Purse) -> None:
+    purse.lend(5, 2 * SECOND, WHOLE)
+    purse.lower(3, 0)
+    assert (purse.available(0), purse.most) == (3, 3)
+    purse.lower(9, 0)
+    assert (purse.available(0), purse.most) == (3, 3)
+    purse.go_alone(WHOLE, 3 * SECOND)
+    assert purse.available(4 * SECOND) == 10
+    purse.lower(2, 4 * SECOND)
+    assert purse.available(4 * SECOND) == 2, "of its share as well"

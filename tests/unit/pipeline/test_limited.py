@@ -19,6 +19,7 @@ from ai_client.errors import (
 from ai_client.limits.backends.memory import MemoryLimiter
 from ai_client.limits.base import DAY_NS, Kind, Settings, rate
 from ai_client.limits.estimate import Habits
+from ai_client.limits.heed import Change, Heed
 from ai_client.limits.pauses import Pauses
 from ai_client.limits.scopes import Scope
 from ai_client.model.call import Target
@@ -47,7 +48,14 @@ class House:
         self.provider = MemoryLimiter("p", provider, clock)
         self.pauses = Pauses(clock)
         self.scopes: list[Scope] = []
-        quotas = Quotas({"p": self.provider}, {"app": self.app}, self.scopes, Habits(), self.pauses, {})
+        self.changes: list[Change] = []
+        self.heed = Heed(
+            clock,
+            {"p": self.provider},
+            lambda name, settings: MemoryLimiter(name, settings, clock),
+            self.changes.append,
+        )
+        quotas = Quotas({"p": self.provider}, {"app": self.app}, self.scopes, Habits(), self.pauses, {}, heed=self.heed)
         self.stage = Limited(self.inside, quotas, clock)
 
     @property
@@ -253,5 +261,21 @@ def test_limits_are_one_inside_the_other_and_money_is_counted() -> None:
         assert gate.available() == {"nano_dollars_day": 10**9 - 200_000}
         await stage(make_attempt(make_call(), Target("p", "unpriced", "unpriced")))
         assert gate.available() == {"nano_dollars_day": 10**9 - 200_000}
+
+    run_virtually(scenario)
+
+
+def test_what_the_provider_says_of_its_limits_holds_from_the_next_attempt_on() -> None:
+    async def scenario(clock: FakeClock) -> None:
+        told = [(b"x-ratelimit-limit-requests", b"60"), (b"x-ratelimit-remaining-requests", b"7")]
+        says = reply()
+        says.headers += told
+        house = House(clock, says, says, reply())
+        await house.stage(make_attempt(deadline_ns=SECOND * 1000))
+        assert (left(house.heed.gates["p"]), left(house.provider)) == ((1, None), (7, 1000 - RESERVED))
+        begun = clock.monotonic_ns()
+        for _ in range(2):
+            await house.stage(make_attempt(deadline_ns=SECOND * 1000))
+        assert clock.monotonic_ns() - begun == SECOND, "one a second, as it told"
 
     run_virtually(scenario)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import msgspec
 
 from ai_client._version import __version__
@@ -33,12 +36,19 @@ def ready(service: Service, state: State, exchange: Exchange) -> None:
             name: {"base_url": each.base_url, "key": each.api_key is not None, "verify_ssl": each.verify_ssl}
             for name, each in config.endpoints.items()
         },
-        "limits": {key: value for key, value in service.limits().items() if key in ("mode", "members", "share")},
+        "limits": _limits_in_short(service.limits()),
         "circuits": service.circuits(),
         "refused_keys": service.refused_keys(),
         "reload_failed": state.reload_failed or None,
     }
     send_json(exchange, body, 503 if state.draining else 200)
+
+
+def _limits_in_short(state: Mapping[str, Any]) -> dict[str, Any]:
+    """How limits are kept, and whose are configured above what the provider grants."""
+    short = {key: value for key, value in state.items() if key in ("mode", "members", "share")}
+    clamped = {name: each["clamped"] for name, each in state.get("told", {}).items() if each["clamped"]}
+    return {**short, "clamped": clamped}
 
 
 def limits(service: Service, exchange: Exchange) -> None:

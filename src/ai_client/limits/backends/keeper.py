@@ -16,6 +16,8 @@ from ai_client.limits.base import Settings
 from ai_client.limits.estimate import Habits
 from ai_client.limits.fleet import Fleet
 from ai_client.limits.gate import Gate
+from ai_client.limits.hearsay import Hearsay
+from ai_client.limits.heed import Change, Heed
 from ai_client.limits.member import Mode, Terms
 from ai_client.limits.pauses import Pauses
 from ai_client.limits.scopes import VALUE_OF, Scope
@@ -39,6 +41,8 @@ class Keeper:
         self.habits = Habits()
         self.pauses = Pauses(clock)
         self.adaptive = Adaptive(clock)
+        self.on_told: Callable[[Change], None] = _nobody
+        self.heed = Heed(clock, self.providers, self._make_told, self._changed)
         self._scopes: dict[str, tuple[object, Scope]] = {}
 
     def share(self, config: Config, member: str, on_mode: OnMode) -> None:
@@ -67,6 +71,16 @@ class Keeper:
         self.fleet = fleet
         self._make = lambda name, settings: fleet.make(name, _said(name), settings, keep=name.startswith("provider:"))
         self.pauses.on_set = fleet.pause
+        if config.limits.heed_providers:
+            fleet.hearsay = Hearsay(self.heed, self._clock)
+
+    def _make_told(self, name: str, settings: Settings) -> Gate:
+        return self._make(name, settings)  # which is another when the fleet shares
+
+    def _changed(self, change: Change) -> None:
+        self.on_told(change)
+        if self.fleet is not None:
+            self.fleet.spread()
 
     async def close(self) -> None:
         """Return what the fleet lent."""
@@ -88,6 +102,11 @@ class Keeper:
             else:
                 kept[name] = (what, Scope(name, limit.scope, limit.values, settings, self._of_scope(name)))
         self._scopes = kept
+        self.heed.burst_seconds = config.limits.burst_seconds
+        if config.limits.heed_providers:
+            self.heed.refresh()
+        else:
+            self.heed.forget()
         order = list(VALUE_OF)
         self.scopes = [
             kept[each.name][1] for each in sorted(config.quotas.values(), key=lambda e: order.index(e.scope))
@@ -105,6 +124,7 @@ class Keeper:
             "members": 1 if fleet is None else fleet.members,
             "share": 1.0 if fleet is None else fleet.share,
             "paused": {target: round((end - now) / 1e9, 3) for target, end in self.pauses.until.items() if end > now},
+            "told": self.heed.state(),
             "limits": {},
         }
         for name, gate in self:
@@ -138,6 +158,7 @@ class Keeper:
                 assert isinstance(limiter, Gate)
                 yield f"limit:{scope.name}:{value}", limiter
         yield from self.adaptive
+        yield from self.heed
 
     def waiting(self) -> dict[tuple[str, ...], float]:
         """Calls that wait for each provider."""
@@ -162,10 +183,16 @@ def _update(gates: dict[str, Gate], settings: Mapping[str, Settings], kind: str,
             gates[name] = make(f"{kind}:{name}", each)
 
 
+def _nobody(_: Change) -> None:
+    """Nobody wants to hear of what providers said."""
+
+
 def _said(name: str) -> str:
     """An id in the words of a message: `the provider 'holysheep'`, `the limit 'research' for 'alice'`."""
     kind, _, rest = name.partition(":")
     if kind == "limit":
         limit, _, value = rest.partition(":")
         return f"the limit {limit!r} for {value!r}"
+    if kind == "told":
+        return f"the limit that {rest.rpartition(':')[0]!r} told"
     return f"the {kind} {rest!r}"

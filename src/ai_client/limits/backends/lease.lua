@@ -2,7 +2,7 @@
 -- KEYS: state, last seen, shares, weights, entitlements, hungry, pauses: all of one limit, in one slot.
 -- ARGV: now (-1: the server's clock), member, weight, step, share, leaving, share_ms, WHOLE, UNSEEN_MS, SWEEP_MS,
 --       RECOVERY_MS, HUNGRY_MS, LAG_MS, SAVING_MS, KEEP_MS, parts, then for each: amount, period, burst, want, least,
---       back; then pauses, then for each: target, ms.
+--       back, most (-1: not told); then pauses, then for each: target, ms.
 local state, last, shares, weights, entitled_at, hungry, paused = unpack(KEYS)
 local now, me = tonumber(ARGV[1]), ARGV[2]
 if now < 0 then
@@ -31,10 +31,11 @@ local saver = S.saver ~= '' and string.sub(tostring(S.saver), 2) or ''
 
 local part = {}
 for i = 1, n do
-  local at = 16 + (i - 1) * 6
+  local at = 16 + (i - 1) * 7
   local p = {
     amount = tonumber(ARGV[at + 1]), period = tonumber(ARGV[at + 2]), burst = tonumber(ARGV[at + 3]),
     want = tonumber(ARGV[at + 4]), least = tonumber(ARGV[at + 5]), back = tonumber(ARGV[at + 6]),
+    most = tonumber(ARGV[at + 7]),
     level = S['level' .. i] or 0, rest = S['rest' .. i] or 0,
   }
   if S['amount' .. i] ~= p.amount or S['period' .. i] ~= p.period or S['burst' .. i] ~= p.burst then
@@ -103,6 +104,7 @@ for i = 1, n do
   p.rest = grown - whole * p.period
   add(p, each * span + whole)
   if p.back ~= 0 then add(p, p.back) end
+  if p.most >= 0 then p.level = min(p.level, p.most) end
 end
 
 local granted, crowd, retry = {}, WHOLE, 0
@@ -180,7 +182,7 @@ else
 end
 
 -- targets to be left alone
-local at = 16 + n * 6 + 1
+local at = 16 + n * 7 + 1
 for i = 1, tonumber(ARGV[at]) do
   local target, ms = ARGV[at + 2 * i - 1], tonumber(ARGV[at + 2 * i])
   local til = max(tonumber(redis.call('HGET', paused, target)) or 0, now + ms)

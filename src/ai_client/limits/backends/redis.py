@@ -60,12 +60,30 @@ class RedisStore:
                 raise StoreAwayError(f"{type(each).__name__}: {each}") from each
         return [_answer(ask, each) for ask, each in zip(asks, found, strict=True)]
 
+    async def tell(self, provider: str, words: bytes, ms: int) -> None:
+        """Keep them for so long."""
+        await self._command("SET", self._words_of(provider), words, "PX", ms)
+
+    async def told(self, provider: str) -> bytes | None:
+        """What is kept."""
+        found: bytes | None = await self._command("GET", self._words_of(provider))
+        return found
+
     async def close(self) -> None:
         """Close the connections, those to the Sentinels as well."""
         watch = getattr(getattr(self._client, "connection_pool", None), "sentinel_manager", None)
         await self._client.aclose()
         for sentinel in watch.sentinels if watch is not None else ():
             await sentinel.aclose()
+
+    def _words_of(self, provider: str) -> str:
+        return f"{{{self._namespace}:told:{provider}}}:words"
+
+    async def _command(self, *words: str | bytes | int) -> Any:
+        try:
+            return await self._client.execute_command(*words)
+        except (RedisError, RedisClusterException, OSError) as error:
+            raise StoreAwayError(f"{type(error).__name__}: {error}") from error
 
     async def _send(self, asks: list[Ask]) -> list[Any]:
         now = _SERVER_S_CLOCK if self._now_ms is None else self._now_ms()
@@ -92,7 +110,7 @@ def _words(ask: Ask, now: int) -> list[str | int]:
         len(ask.parts),
     ]
     for part in ask.parts:
-        words += (part.amount, part.period, part.burst, part.want, part.least, part.back)
+        words += (part.amount, part.period, part.burst, part.want, part.least, part.back, part.most)
     words.append(len(ask.pauses))
     for target, ms in ask.pauses:
         words += (target, ms)

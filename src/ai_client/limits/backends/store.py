@@ -14,6 +14,7 @@ from ai_client.limits.lease import (
     SAVING_MS,
     SWEEP_MS,
     UNSEEN_MS,
+    UNTOLD,
     WHOLE,
     Answer,
     Ask,
@@ -84,11 +85,21 @@ class MemoryStore:
     def __init__(self, now_ms: Callable[[], int]) -> None:
         self._now_ms = now_ms
         self._limits: dict[str, _Limit] = {}
+        self._words: dict[str, tuple[int, bytes]] = {}
         self.operations = 0
 
     async def exchange(self, asks: list[Ask]) -> list[Answer]:
         """All at once."""
         return [self.answer(ask) for ask in asks]
+
+    async def tell(self, provider: str, words: bytes, ms: int) -> None:
+        """Keep them for so long."""
+        self._words[provider] = (self._now_ms() + ms, words)
+
+    async def told(self, provider: str) -> bytes | None:
+        """What is kept."""
+        until, words = self._words.get(provider, (0, b""))
+        return words if self._now_ms() < until else None
 
     async def close(self) -> None:
         """Nothing is held."""
@@ -96,6 +107,7 @@ class MemoryStore:
     def wipe(self) -> None:
         """Forget everything, as a store does that is restarted without its file."""
         self._limits.clear()
+        self._words.clear()
 
     def answer(self, ask: Ask) -> Answer:
         """One step of the law."""
@@ -116,6 +128,8 @@ class MemoryStore:
         for level, part in zip(limit.levels, ask.parts, strict=True):
             if part.back:
                 level.add(part.back)
+            if part.most != UNTOLD:
+                level.level = min(level.level, part.most)
         if ask.leaving:
             limit.forget(ask.member)
             return Answer((0,) * len(ask.parts), limit.step, 0, len(limit.last), WHOLE, 0, _pauses(limit, ask, now))

@@ -15,6 +15,7 @@ from ai_client.errors import ConfigurationError, RateLimitedError
 from ai_client.limits.backends.keeper import Keeper
 from ai_client.limits.member import Mode
 from ai_client.limits.wanted import quota
+from ai_client.model.call import Target
 from ai_client.testing import FakeClock
 from tests.calls import make_attempt
 from tests.gateway import Sections, write_config
@@ -72,6 +73,22 @@ def test_how_they_stand(tmp_path: Path) -> None:
     assert state["limits"]["provider:holysheep"]["rates"] == {"requests": rate}
     assert keeper.waiting() == {("holysheep",): 0.0}
     assert keeper.levels() == {("holysheep", "requests"): 1.0}
+
+
+def test_what_a_provider_tells_counts_unless_it_is_switched_off(tmp_path: Path) -> None:
+    keeper = Keeper(FakeClock())
+    keeper.set(configured(tmp_path, {"limits": {"requests_per_minute": 500}}))
+    keeper.heed.hear(Target("holysheep", "m", "m"), [(b"x-ratelimit-limit-requests", b"60")], 0)
+    assert keeper.state()["told"]["holysheep/m"]["clamped"] == ["requests"]
+    assert keeper.state()["limits"]["told:holysheep"]["rates"]["requests"]["amount"] == 60
+    gate = keeper.heed.gates["holysheep"]
+    gate.correct((0, 0, 0, 0, 0), need(0, 10))
+    with pytest.raises(RateLimitedError, match="the quota of the limit that 'holysheep' told is short"):
+        gate._check_patience(need(1), who(), 0, 0)
+    keeper.set(configured(tmp_path, {"limits": {"requests_per_minute": 30}}))
+    assert list(keeper.heed) == []
+    keeper.set(configured(tmp_path, {"limits": {"heed_providers": "no"}}))
+    assert keeper.state()["told"] == {}
 
 
 def test_messages_name_the_limit(run: Run, tmp_path: Path) -> None:
