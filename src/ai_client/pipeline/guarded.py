@@ -52,8 +52,8 @@ class Guarded:
             breaker.settle(ticket, blame(error), clock.monotonic_ns())
             raise
         now = clock.monotonic_ns()
-        slow = 0 < self._slow_ns <= now - record.queue_ns - began
-        outcome = _SLOW if slow else _GOOD
+        slow_ns = self._slow_ns
+        outcome = _SLOW if slow_ns and now - record.queue_ns - began >= slow_ns else _GOOD
         if reply.stream is None:
             breaker.settle(ticket, outcome, now)
             return reply

@@ -10,7 +10,7 @@ from typing import Final
 import httptools
 
 from ai_client.errors import AIClientError, BrokenReplyError, ConnectError, UpstreamTimeoutError
-from ai_client.transport.http import Header, is_json
+from ai_client.transport.http import Header, framing
 from ai_client.transport.incoming import Incoming
 from ai_client.transport.outbox import Outbox
 from ai_client.transport.timer import NEVER, LazyTimer, Timeouts
@@ -264,14 +264,7 @@ class ClientConnection(asyncio.Protocol):
         self._status = status
         self._answer_headers = headers
         self._phase = _BODY
-        whole = False
-        for name, value in headers:
-            if name == b"content-type":
-                whole = is_json(value)
-            elif name == b"content-length":
-                self._length = int(value)
-            elif name == b"transfer-encoding":
-                self._chunked = value.strip().lower().endswith(b"chunked")
+        whole, self._length, self._chunked = framing(headers)
         if self._head_only:
             raise _NoBody
         if not whole and self._length != 0:

@@ -37,6 +37,24 @@ STATUS_LINES = _status_lines()
 """The first line of an answer, its line end included, for every status that three digits can say."""
 
 
+_FRAMING = frozenset({b"content-type", b"content-length", b"transfer-encoding"})
+
+
+def framing(headers: Iterable[Header]) -> tuple[bool, int, bool]:
+    """Of an answer's body: is it JSON, its length (-1 where none is stated), does it come in chunks."""
+    json = chunked = False
+    length = -1
+    for name, value in headers:
+        if name in _FRAMING:  # most are not, and one look tells
+            if name == b"content-type":
+                json = is_json(value)
+            elif name == b"content-length":
+                length = int(value)
+            else:
+                chunked = value.strip().lower().endswith(b"chunked")
+    return json, length, chunked
+
+
 def find_header(headers: Iterable[Header], name: bytes) -> bytes | None:
     """The first value of the header `name` (lower case), or None."""
     for key, value in headers:
