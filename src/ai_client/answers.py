@@ -32,6 +32,8 @@ def told(record: Record) -> Headers:
     if record.queue_position:
         headers.append((b"x-ai-client-queue-position", b"%d" % record.queue_position))
         headers.append((b"x-ai-client-queue-expected-ms", b"%.1f" % (record.queue_expected_ns / 1e6)))
+    if record.hedge:
+        headers.append((b"x-ai-client-hedge", record.hedge.encode("latin-1")))
     if record.cache:
         headers.append((b"x-ai-client-cache", record.cache.encode("latin-1")))
     if record.commit:

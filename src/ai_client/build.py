@@ -8,13 +8,13 @@ from collections.abc import Mapping
 from ai_client._version import __version__
 from ai_client.cache.policy import CachePolicy
 from ai_client.clock import Clock
-from ai_client.config.snapshot import Config
+from ai_client.config.snapshot import Config, Hedge
 from ai_client.config.snapshot import Provider as ProviderConfig
 from ai_client.config.values import printed
 from ai_client.cost.budget import Budgets
 from ai_client.cost.prices import Price, PriceTable, nano_dollars
 from ai_client.errors import ConfigurationError
-from ai_client.figures import watch_budgets, watch_health, watch_service
+from ai_client.figures import watch_budgets, watch_health, watch_hedging, watch_service
 from ai_client.lasting import Shared
 from ai_client.limits.backends.keeper import Keeper
 from ai_client.limits.member import Mode
@@ -29,6 +29,7 @@ from ai_client.pipeline.retried import RetrySettings
 from ai_client.providers.commit import Commit
 from ai_client.providers.openai.provider import OpenAIProvider, Patience
 from ai_client.providers.openai.wire import Wire
+from ai_client.routing.hedging import HedgeSettings
 from ai_client.routing.keypool import KeyPool, Member
 from ai_client.routing.table import AutoModels, ModelTable
 from ai_client.service import Service
@@ -48,6 +49,7 @@ def build(config: Config, shared: Shared) -> Service:
     table = _table(config)
     shared.quota.set(config)
     shared.health.set(config.guard)
+    shared.hedging.set(_hedging(config.hedge))
     table_of_prices = prices(config)
     quotas = _quotas(config, shared.quota, table_of_prices)
     parts = Parts(
@@ -73,6 +75,7 @@ def build(config: Config, shared: Shared) -> Service:
         habits=shared.quota.habits,
         health=shared.health if config.guard.enabled else None,
         adaptive=shared.quota.adaptive if config.adaptive.enabled else None,
+        hedging=shared.hedging if config.hedge.enabled else None,
         pools=_pools(config, shared, quotas),
     )
     _warn(config, table, shared.journal)
@@ -83,6 +86,11 @@ def build(config: Config, shared: Shared) -> Service:
     service.refused_keys = shared.refusals.states
     _watch(service, shared)
     return service
+
+
+def _hedging(hedge: Hedge) -> HedgeSettings:
+    share = hedge.budget_percent / 100
+    return HedgeSettings(frozenset(hedge.models), hedge.percentile, hedge.min_samples, share, hedge.other_models)
 
 
 def _budgets(config: Config, shared: Shared) -> Budgets | None:
@@ -249,6 +257,7 @@ def _watch(service: Service, shared: Shared) -> None:
     watch_service(metrics, service, shared.cache)
     watch_budgets(metrics, shared.budgets)
     watch_health(metrics, shared.health)
+    watch_hedging(metrics, shared.hedging)
     metrics.watch(catalogue.KEY_REFUSED, lambda: {(name,): 1.0 for name in shared.refusals.states()})
     metrics.watch(catalogue.WAITING, shared.quota.waiting)
     metrics.watch(catalogue.LIMITER, shared.quota.levels)

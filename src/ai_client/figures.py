@@ -8,6 +8,7 @@ from ai_client.cache.base import CacheBackend
 from ai_client.cost.budget import Account, Budgets
 from ai_client.cost.prices import NANO_PER_USD
 from ai_client.routing.health import Health, TargetHealth
+from ai_client.routing.hedging import Hedging, TargetHedges
 from ai_client.service import Service
 from ai_client.telemetry import catalogue
 from ai_client.telemetry.metrics import MetricsSink
@@ -52,3 +53,29 @@ def watch_health(metrics: MetricsSink, health: Health) -> None:
     metrics.watch(catalogue.CIRCUIT_OPENED, of_each(lambda target: target.breaker.opened))
     metrics.watch(catalogue.CIRCUIT_REFUSED, of_each(lambda target: target.breaker.refused))
     metrics.watch(catalogue.RETRIES_DENIED, of_each(lambda target: target.budget.denied))
+
+
+def watch_hedging(metrics: MetricsSink, hedging: Hedging) -> None:
+    """The second requests of calls that each target kept waiting."""
+
+    def of_each(figure: Callable[[TargetHedges], float]) -> Callable[[], dict[tuple[str, ...], float]]:
+        return lambda: {(name,): figure(target) for name, target in list(hedging.targets.items())}
+
+    metrics.watch(catalogue.HEDGES, of_each(lambda target: target.launched))
+    metrics.watch(catalogue.HEDGES_WON, of_each(lambda target: target.won))
+    metrics.watch(
+        catalogue.HEDGES_DENIED,
+        lambda: {
+            (name, reason.value): float(count)
+            for name, target in list(hedging.targets.items())
+            for reason, count in list(target.denied.items())
+        },
+    )
+    metrics.watch(
+        catalogue.HEDGE_DELAY,
+        lambda: {
+            (name, "stream" if stream else "whole"): hedging.delay_ns(target, stream=stream) / 1e9
+            for name, target in list(hedging.targets.items())
+            for stream in (False, True)
+        },
+    )

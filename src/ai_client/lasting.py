@@ -33,6 +33,7 @@ from ai_client.limits.member import Mode
 from ai_client.pipeline.bookkeeping import LedgerSink
 from ai_client.routing.breaker import State
 from ai_client.routing.health import Health, TargetHealth
+from ai_client.routing.hedging import Hedging
 from ai_client.routing.keypool import Refusals
 from ai_client.telemetry import catalogue
 from ai_client.telemetry.base import Level, Sink
@@ -66,6 +67,7 @@ class Shared:
         self.budgets = Budgets(ledger.read)
         self.admission = Admission(clock)
         self.health = Health(clock, rng, self._circuit_changed)
+        self.hedging = Hedging()
         self.refusals = Refusals(clock, self._key_refused)
         self._warned: set[str] = set()
         # unique across restarts and nodes by the random half, within the process by the counted one

@@ -58,6 +58,7 @@ def _check_models(config: Config, values: Values, findings: Findings) -> None:
     need("routing", "aliases", config.routing.aliases.values(), served)
     larger = config.routing.larger
     need("routing", "larger", [*larger, *larger.values()], served | set(config.routing.aliases))
+    need("hedge", "models", [each for each in config.hedge.models if each != "*"], served)
     need("models", "default", [config.models.default], callable_names)
     need("models", "fallback", config.models.fallback, served | set(config.routing.aliases))
     need("streams", "whole_models", config.streams.whole_models, served)

@@ -8,7 +8,7 @@ from difflib import get_close_matches
 from types import MappingProxyType
 from typing import Final
 
-from ai_client.config import guard, pools, quotas, schema, streams
+from ai_client.config import guard, hedge, pools, quotas, schema, streams
 from ai_client.config.keys import Key, declarations
 from ai_client.config.values import ModelCost, cost, is_name
 
@@ -58,6 +58,7 @@ SECTIONS: Final[Mapping[str, Section]] = MappingProxyType(
             _section("streams", streams.Streams),
             _section("guard", guard.Guard),
             _section("adaptive", guard.Adaptive),
+            _section("hedge", hedge.Hedge),
             _section("admission", guard.Admission),
             _section("batch", schema.Batch),
             _section("daemon", schema.Daemon),

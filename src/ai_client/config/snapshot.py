@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 
 from ai_client.config.guard import Adaptive, Admission, Guard
+from ai_client.config.hedge import Hedge
 from ai_client.config.pools import PoolKey
 from ai_client.config.quotas import Fleet, Limit, Limits
 from ai_client.config.schema import (
@@ -39,6 +40,7 @@ __all__ = [
     "Daemon",
     "Fleet",
     "Guard",
+    "Hedge",
     "Limit",
     "Limits",
     "Logging",
@@ -79,6 +81,7 @@ class Config:
     streams: Streams
     guard: Guard
     adaptive: Adaptive
+    hedge: Hedge
     admission: Admission
     batch: Batch
     daemon: Daemon

@@ -98,6 +98,17 @@ class Budgets:
             account.reserved += nano or 0
         return Held(accounts, nano or 0)
 
+    def spare(self, app: str, nano: int | None, unix_ns: int) -> Held | None:
+        """As `reserve`, for what can be left undone: None where the budget does not suffice, and nobody is refused."""
+        if unix_ns >= self._day_ends_ns:
+            self._roll(unix_ns)
+        accounts = tuple(self._accounts[name] for name in (app, ALL) if name in self._accounts)
+        if not all(_fits(account, account.spent + account.reserved, nano) for account in accounts):
+            return None
+        for account in accounts:
+            account.reserved += nano or 0
+        return Held(accounts, nano or 0)
+
     def _refusal(self, account: Account, whose: str, nano: int | None, unix_ns: int) -> RateLimitedError:
         dollars = f"{account.limit / 1e9:.9f}".rstrip("0").rstrip(".")
         if _fits(account, account.spent, nano):

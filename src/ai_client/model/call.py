@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import msgspec
 
 from ai_client.model.record import Record
@@ -62,8 +64,14 @@ class Target(msgspec.Struct, frozen=True, gc=False):
 
 
 class Attempt(msgspec.Struct, frozen=True, gc=False):
-    """A call, the target chosen for it, and which try at that target this is, from 1."""
+    """A call, the target chosen for it, and which try at that target this is, from 1.
+
+    `chain` are the targets that may still answer, this one first, as far as anybody asks. A `hedge` is a second request
+    beside one that is under way: it waits for nothing.
+    """
 
     call: Call
     target: Target
     number: int = 1
+    chain: Sequence[Target] = ()
+    hedge: bool = False

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from ai_client.model.usage import NO_USAGE, Lost, Usage, plus
+from ai_client.model.usage import BROKEN, NO_USAGE, Lost, Usage, plus
 
 
 class Record(msgspec.Struct, gc=False):
@@ -24,7 +24,10 @@ class Record(msgspec.Struct, gc=False):
     asked_model: str = ""
     model: str = ""  # routed: the model that answered
     target: str = ""  # retried: provider/model of the last attempt
-    attempts: int = 0  # retried
+    attempts: int = 0  # retried; hedged
+    sent_ns: int = 0  # timed: when the attempt under way went out, of the monotonic clock; 0 while none is out
+    hedge: str = ""  # hedged: "won", "lost" or "failed", of the second request; "" where there was none
+    avoid: str = ""  # hedged: a target that failed as a second request, and is not to be asked once more
     cache: str = ""  # cached: "hit", "miss", "coalesced", or "" when the cache had no say
     queue_ns: int = 0  # limited, adapted: summed over the attempts
     queue_position: int = 0  # limited: its place when it began to wait, from 1; 0 without a wait
@@ -40,6 +43,28 @@ class Record(msgspec.Struct, gc=False):
     lost: tuple[Lost, ...] = ()  # accounted: what other attempts cost
     bytes_in: int = 0  # the front door
     bytes_out: int = 0  # observed; of a stream, the front door
+
+    def book(self, target: str, usage: Usage, nano: int) -> None:
+        """An attempt at `target` (`provider/model`) answered, or began to, and cost this. Of several the last counts as
+        the answer's; what came before was the beginning of it.
+        """
+        if self.billed:
+            self.supersede(BROKEN)
+        self.usage = usage
+        self.billed = target
+        self.cost_nano += nano
+
+    def supersede(self, why: str) -> None:
+        """What was booked last was not the answer, or not all of it: it stays spent."""
+        model = self.billed.partition("/")[2]
+        self.lost += (Lost(self.billed, model, self.usage, self.cost_nano - self.lost_nano, why),)
+        self.usage = NO_USAGE
+        self.billed = ""
+
+    def lose(self, lost: Lost) -> None:
+        """An attempt cost this, and its answer was not the call's."""
+        self.cost_nano += lost.cost_nano
+        self.lost += (lost,)
 
     @property
     def spent(self) -> Usage:

@@ -56,4 +56,6 @@ CANCELLED = "cancelled"
 """The caller went away before the answer began: its prompt is booked."""
 BROKEN = "broken"
 """An answer that broke off before anybody had seen of it, or that another attempt took up: what had come is booked."""
-LOST_WHY = (CANCELLED, BROKEN)
+HEDGE = "hedge"
+"""The slower one of two requests for one answer: its prompt is booked, and what had come."""
+LOST_WHY = (CANCELLED, BROKEN, HEDGE)

@@ -11,7 +11,6 @@ from ai_client.cost.prices import Price
 from ai_client.errors import InvalidRequestError, UpstreamError
 from ai_client.limits.estimate import Habits
 from ai_client.model.call import Attempt
-from ai_client.model.record import Record
 from ai_client.model.reply import Reply, StreamEnd
 from ai_client.model.request import Endpoint
 from ai_client.model.usage import BROKEN, CANCELLED, NO_USAGE, Lost, Usage
@@ -88,32 +87,18 @@ class Accounted:
         return self._habits[attempt.target.model].weigh(attempt.call.fields.input_chars, usage)
 
     def _count(self, attempt: Attempt, price: Price | None, usage: Usage) -> None:
-        record = attempt.call.record
-        if record.billed:
-            _supersede(record)
-        record.usage = usage
-        record.billed = attempt.target.name
-        if price is not None:
-            record.cost_nano += cost_nano(price, usage)
-        elif usage.total_tokens:
-            self._on_unknown(attempt.target.model)
+        attempt.call.record.book(attempt.target.name, usage, self._cost(attempt.target.model, price, usage))
 
     def _lose(self, attempt: Attempt, price: Price | None, usage: Usage, why: str) -> None:
         """The prompt, and what came of an answer that nobody got."""
         target = attempt.target
         usage = self._weighed(attempt, usage)
-        nano = 0
+        nano = self._cost(target.model, price, usage)
+        attempt.call.record.lose(Lost(target.name, target.model, usage, nano, why))
+
+    def _cost(self, model: str, price: Price | None, usage: Usage) -> int:
         if price is not None:
-            nano = cost_nano(price, usage)
-        elif usage.total_tokens:
-            self._on_unknown(target.model)
-        record = attempt.call.record
-        record.cost_nano += nano
-        record.lost += (Lost(target.name, target.model, usage, nano, why),)
-
-
-def _supersede(record: Record) -> None:
-    """Another attempt takes up the answer: what there was of it stays spent."""
-    nano = record.cost_nano - record.lost_nano
-    model = record.billed.partition("/")[2]
-    record.lost += (Lost(record.billed, model, record.usage, nano, BROKEN),)
+            return cost_nano(price, usage)
+        if usage.total_tokens:
+            self._on_unknown(model)
+        return 0

@@ -7,7 +7,7 @@ from functools import partial
 from typing import Final
 
 from ai_client.clock import Clock
-from ai_client.errors import UpstreamStatusError, UpstreamTimeoutError
+from ai_client.errors import RateLimitedError, UpstreamStatusError, UpstreamTimeoutError
 from ai_client.limits.adaptive import Adaptive, Target
 from ai_client.limits.base import Caller, Need, Reservation
 from ai_client.model.call import Attempt
@@ -36,8 +36,10 @@ class Adapted:
         call = attempt.call
         target = self._adaptive.of(attempt.target.name, attempt.target.key)
         gate = target.gate
-        held: Reservation | None = gate.try_reserve(_ONE, call.priority)
+        held: Reservation | None = gate.try_reserve(_ONE, 0 if attempt.hedge else call.priority)
         if held is None:
+            if attempt.hedge:
+                raise RateLimitedError("no place is free for a second request, which does not wait")
             asked = clock.monotonic_ns()
             caller = Caller(call.priority, call.app, self._weights.get(call.app, 1))
             try:

@@ -15,37 +15,23 @@ from ai_client.model.reply import Reply, StreamEnd
 from ai_client.pipeline.base import PlanStage
 
 
-class Budgeted:
-    """Refuses a call that its app, or this daemon, cannot pay for today.
+class Means:
+    """What a call may cost, held against the budgets of the day."""
 
-    It stands inside routing, for the price is the first target's, and around fallback: where the money is gone, no
-    other target helps. An answer of the cache costs nothing and never comes here.
-    """
+    __slots__ = ("_budgets", "_habits", "_price")
 
-    __slots__ = ("_budgets", "_habits", "_inner", "_price")
-
-    def __init__(
-        self, inner: PlanStage, budgets: Budgets, price: Callable[[str], Price | None], habits: Habits
-    ) -> None:
-        self._inner = inner
+    def __init__(self, budgets: Budgets, price: Callable[[str], Price | None], habits: Habits) -> None:
         self._budgets = budgets
         self._price = price
         self._habits = habits
 
-    async def __call__(self, call: Call, targets: Sequence[Target]) -> Reply:
-        """Reserve, pass on, settle. Raises `BudgetExceededError`."""
-        record = call.record
-        held = self._budgets.reserve(call.app, self._estimate(call, targets[0].model), record.unix_ns)
-        try:
-            reply = await self._inner(call, targets)
-        except BaseException:
-            held.settle(record.cost_nano)
-            raise
-        if reply.stream is None:
-            held.settle(record.cost_nano)
-        else:
-            reply.stream.on_end(partial(_settle, held, record))
-        return reply
+    def reserve(self, call: Call, model: str) -> Held:
+        """Set aside what it may cost at this model. Raises `BudgetExceededError`."""
+        return self._budgets.reserve(call.app, self._estimate(call, model), call.record.unix_ns)
+
+    def spare(self, call: Call, model: str) -> Held | None:
+        """The same for a request that can be left undone: None where there is not enough."""
+        return self._budgets.spare(call.app, self._estimate(call, model), call.record.unix_ns)
 
     def _estimate(self, call: Call, model: str) -> int | None:
         if not model:  # passed through: nobody prices that
@@ -58,5 +44,34 @@ class Budgeted:
         return estimate_nano(price, *tokens)
 
 
-def _settle(held: Held, record: Record, _: StreamEnd) -> None:
+class Budgeted:
+    """Refuses a call that its app, or this daemon, cannot pay for today.
+
+    It stands inside routing, for the price is the first target's, and around fallback: where the money is gone, no
+    other target helps. An answer of the cache costs nothing and never comes here.
+    """
+
+    __slots__ = ("_inner", "_means")
+
+    def __init__(self, inner: PlanStage, means: Means) -> None:
+        self._inner = inner
+        self._means = means
+
+    async def __call__(self, call: Call, targets: Sequence[Target]) -> Reply:
+        """Reserve, pass on, settle. Raises `BudgetExceededError`."""
+        record = call.record
+        held = self._means.reserve(call, targets[0].model)
+        try:
+            reply = await self._inner(call, targets)
+        except BaseException:
+            held.settle(record.cost_nano)
+            raise
+        if reply.stream is None:
+            held.settle(record.cost_nano)
+        else:
+            reply.stream.on_end(partial(_settle, held, record))
+        return reply
+
+
+def _settle(held: Held, record: Record, _end: StreamEnd) -> None:
     held.settle(record.cost_nano)

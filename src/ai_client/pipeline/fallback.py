@@ -48,7 +48,7 @@ class Fallback:
         while True:
             target = targets[0]
             try:
-                return await self._inner(Attempt(call, target))
+                return await self._inner(Attempt(call, target, 1, targets))
             except AIClientError as error:
                 rule = rule_for(error)
                 first = first or error
@@ -60,6 +60,8 @@ class Fallback:
                     targets = [*self._larger(target.model), *targets]
                 if too_small:
                     targets = [each for each in targets if each.model not in too_small]
+                if call.record.avoid:
+                    targets = [each for each in targets if each.name != call.record.avoid]
                 if not targets or self._over(call):
                     raise first from None
                 if rule.onward is Onward.OTHER_MODEL:

@@ -17,7 +17,7 @@ from ai_client.limits.estimate import Habit, Habits
 from ai_client.limits.heed import Heed
 from ai_client.limits.pauses import Pauses
 from ai_client.limits.scopes import Scope
-from ai_client.model.call import Attempt, Call
+from ai_client.model.call import Attempt
 from ai_client.model.reply import Reply, StreamEnd
 from ai_client.model.usage import Usage
 from ai_client.pipeline.base import AttemptStage
@@ -77,15 +77,16 @@ class Limited:
         fields = call.fields
         before, after = habit.estimate(fields.input_chars, fields.max_output, fields.choices)
         need = (1, before, after, before + after, 0 if self._price is None else self._cost(target.model, before, after))
+        priority = 0 if attempt.hedge else call.priority  # a second request goes before nobody who waits
         held: list[Reservation] = []
         sent = False
         try:
             if self._pauses.until:
                 await self._left_alone(attempt)
             for limiter in self._limiters(attempt):
-                reservation: Reservation | None = limiter.try_reserve(need, call.priority)
+                reservation: Reservation | None = limiter.try_reserve(need, priority)
                 if reservation is None:
-                    reservation = await self._queued(limiter, need, call)
+                    reservation = await self._queued(limiter, need, attempt)
                 held.append(reservation)
             sent = True
             reply = await self._inner(attempt)
@@ -121,7 +122,10 @@ class Limited:
                 found.append(limiter)
         return found
 
-    async def _queued(self, limiter: Limiter, need: Need, call: Call) -> Reservation:
+    async def _queued(self, limiter: Limiter, need: Need, attempt: Attempt) -> Reservation:
+        call = attempt.call
+        if attempt.hedge:
+            raise RateLimitedError("nothing is free for a second request, which does not wait")
         caller = Caller(call.priority, call.app, self._weights.get(call.app, 1))
         record = call.record
         outlook = limiter.outlook(need, caller)
@@ -138,7 +142,7 @@ class Limited:
         call, name = attempt.call, attempt.target.name
         begun = self._clock.monotonic_ns()
         while left := self._pauses.left_ns(name):
-            if begun + left > call.deadline_ns:
+            if attempt.hedge or begun + left > call.deadline_ns:
                 raise RateLimitedError(
                     f"{name} asked to be left alone for {left / 1e9:.1f} s more, which is beyond the call's deadline",
                     retry_after=left / 1e9,

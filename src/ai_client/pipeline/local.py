@@ -78,6 +78,7 @@ _NOTES: Mapping[bytes, tuple[str, Callable[[bytes], Any]]] = {
     b"x-ai-client-cache": ("cache", _text),
     b"x-ai-client-commit": ("commit", _text),
     b"x-ai-client-cost-usd": ("cost_nano", nano),
+    b"x-ai-client-hedge": ("hedge", _text),
     b"x-ai-client-usage": ("usage", read_usage),
     b"x-upstream-request-id": ("request_id", _text),
 }

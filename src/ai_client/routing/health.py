@@ -8,7 +8,7 @@ from typing import Final
 
 from ai_client.clock import Clock
 from ai_client.config.guard import Guard
-from ai_client.routing.breaker import Breaker, BreakerSettings
+from ai_client.routing.breaker import Breaker, BreakerSettings, State
 from ai_client.routing.retry_budget import RetryBudget
 
 MOST_TARGETS: Final = 500
@@ -68,6 +68,11 @@ class Health:
     def states(self) -> dict[str, str]:
         """Each target's circuit, in a word: closed, half_open, open."""
         return {name: target.breaker.state.label for name, target in self.targets.items()}
+
+    def closed(self, target: str) -> bool:
+        """Is this target's circuit closed? That of one that was never asked is."""
+        found = self.targets.get(target) or self.targets.get(target.partition("/")[0])
+        return found is None or found.breaker.state is State.CLOSED
 
     def allow_retry(self, target: str) -> bool:
         """Take one retry from the target's budget, or say that there is none left. A target unknown has no budget."""

@@ -45,6 +45,7 @@ class CallLine(msgspec.Struct, gc=False):
     status: int
     error: str
     attempts: int
+    hedge: str
     cache: str
     stream: bool
     priority: int
@@ -146,6 +147,7 @@ class CallLog:
             record.status,
             record.error,
             record.attempts,
+            record.hedge,
             record.cache,
             record.stream,
             record.priority,

@@ -87,6 +87,10 @@ CONCURRENCY = _gauge("concurrency_limit", "target", "Calls that may be under way
 CONCURRENT = _gauge("concurrency", "target", "Those of them that are.")
 CONCURRENCY_CUTS = _counter("concurrency_cuts_total", "target", "How often a 429 or a time-out cut the limit.")
 KEY_REFUSED = _gauge("key_refused", "key", "1 while a key of several, or a model for it, is left out: it was refused.")
+HEDGES = _counter("hedges_total", "target", "Second requests sent, since this target took unusually long.")
+HEDGES_WON = _counter("hedges_won_total", "target", "Those of them whose answer came first.")
+HEDGES_DENIED = _counter("hedges_denied_total", "target reason", "Calls as slow that were not asked twice, and why.")
+HEDGE_DELAY = _gauge("hedge_delay_seconds", "target kind", "From when on an answer, whole or stream, is late; or 0.")
 CACHE_ENTRIES = _gauge("cache_entries", "", "Answers held by the cache.")
 CACHE_BYTES = _gauge("cache_bytes", "", "Size of the answers held by the cache.")
 TLS_OFF = _gauge("tls_verification_off", "", "1 while certificates are not checked.")
@@ -132,6 +136,10 @@ WATCHED = (
     CONCURRENCY,
     CONCURRENT,
     CONCURRENCY_CUTS,
+    HEDGES,
+    HEDGES_WON,
+    HEDGES_DENIED,
+    HEDGE_DELAY,
     KEY_REFUSED,
     CACHE_ENTRIES,
     CACHE_BYTES,

@@ -13,7 +13,7 @@ from ai_client.limits.estimate import Habits
 from ai_client.model.call import Call, Target
 from ai_client.model.usage import Usage
 from ai_client.pipeline.accounted import Accounted
-from ai_client.pipeline.budgeted import Budgeted
+from ai_client.pipeline.budgeted import Budgeted, Means
 from ai_client.testing import FakeClock, reply
 from ai_client.testing.provider import Line, streamed
 from tests.calls import TARGET, make_attempt, make_call, make_record, streaming
@@ -37,7 +37,7 @@ class Scene:
         async def plan(call: Call, targets: Any) -> Any:
             return await accounted(make_attempt(call, targets[0]))
 
-        self.stage = Budgeted(plan, self.budgets, lambda model: price, Habits())
+        self.stage = Budgeted(plan, Means(self.budgets, lambda model: price, Habits()))
 
     async def ask(self, call: Call | None = None, target: Target = TARGET) -> Any:
         return await self.stage(call or begun(), [target])

@@ -21,6 +21,7 @@ from ai_client.pipeline import Parts, build_pipeline
 from ai_client.pipeline.cached import CacheSettings
 from ai_client.pipeline.limited import Quotas
 from ai_client.pipeline.retried import RetrySettings
+from ai_client.routing.hedging import Hedging
 from ai_client.testing import CaptureSink, FakeClock, ScriptedProvider, reply
 from ai_client.testing.provider import Line
 from tests.calls import make_call, make_record
@@ -65,6 +66,9 @@ def test_the_order_is_the_one_that_is_written() -> None:
     inner.insert(3, "Limited")
     assert stages(build_pipeline(full)) == ["Observed", "Cached", *inner]
     assert stages(build_pipeline(msgspec.structs.replace(bare, quotas=quotas))) == ["Observed", *inner]
+    inner[2:4] = ["Hedged", "Retried", "Limited", "Timed"]
+    full = msgspec.structs.replace(bare, quotas=quotas, hedging=Hedging())
+    assert stages(build_pipeline(full)) == ["Observed", *inner]
 
 
 def test_a_call_travels_through_all_of_them() -> None:

@@ -61,6 +61,7 @@ def test_a_finished_call(log: Log) -> None:
             "status": 200,
             "error": "",
             "attempts": 1,
+            "hedge": "",
             "cache": "miss",
             "stream": False,
             "priority": 5,
@@ -93,7 +94,7 @@ def test_a_finished_call_as_text(text: Log) -> None:
         (
             "2026-01-31T12:00:00.043Z INFO call request_id=req_1 app=batch tag=nightly endpoint=/chat/completions"
             " model=deepseek-v3.2 asked_model=auto target=holysheep/deepseek-v3.2 status=200 error= attempts=1"
-            " cache=miss stream=true priority=5 queue_ms=1.234 ttft_ms=40.0 duration_ms=43.345 input_tokens=230"
+            " hedge= cache=miss stream=true priority=5 queue_ms=1.234 ttft_ms=40.0 duration_ms=43.345 input_tokens=230"
             " cached_input_tokens=128 output_tokens=450 usage_estimated=false cost_usd=0.000123456"
             " lost_usd=0.000000000 bytes_in=300 bytes_out=900"
         )
