@@ -15,6 +15,7 @@ from ai_client import errors
 from ai_client.cli.group import cli
 from ai_client.errors import RETRYABLE_STATUSES, AIClientError, UpstreamStatusError
 from ai_client.routing import rules
+from tests.collection import variables
 
 FOLDER: Final = Path(__file__).parents[1] / "docs" / "reference"
 _WIDTH: Final = 100
@@ -83,9 +84,25 @@ Everything here is imported from `ai_client`. The package is typed (PEP 561). A 
 """
 
 
+_FLEET: Final = f"""\
+# The fleet's variables
+
+{_MADE.format(source="meta/argument_specs.yml of the roles in ansible_collections/ai_client/fleet")}
+
+What the roles of the collection `ai_client.fleet` take, and their playbooks likewise. How to use them:
+[how-to/fleet.md](../how-to/fleet.md). "Secret" is never shown, in no output of any verbosity.
+"""
+
+
 def pages() -> Mapping[str, Callable[[], str]]:
     """The pages by file name, each with what makes its text."""
-    return {"cli.md": command_line, "errors.md": error_table, "library.md": library, "retries.md": retries}
+    return {
+        "cli.md": command_line,
+        "errors.md": error_table,
+        "fleet-variables.md": fleet_variables,
+        "library.md": library,
+        "retries.md": retries,
+    }
 
 
 # ---- cli.md
@@ -166,6 +183,31 @@ def retries() -> str:
         rows.append(f"| {rule.name} | {rule.covers} | {again} | {rule.onward.value} | {rule.why} |")
     harmless = ", ".join(rule.name for rule in rules.TABLE if not rule.acted)
     return f"{_RETRIES}\n" + "\n".join(rows) + _BOUNDS.format(harmless=harmless)
+
+
+# ---- fleet-variables.md
+
+
+def fleet_variables() -> str:
+    """Every variable of every role."""
+    parts = [_FLEET]
+    for role in variables.names():
+        parts.append(f"\n## {role}\n\n{variables.said_of(role)}.\n\n")
+        parts.append("| variable | type | default | meaning |\n|---|---|---|---|\n")
+        parts += [_variable(name, each) for name, each in variables.options(role).items()]
+    return "".join(parts)
+
+
+def _variable(name: str, told: Mapping[str, Any]) -> str:
+    kind = f"list of {told['elements']}" if "elements" in told else told["type"]
+    meaning = f"{told['description']}{' Secret.' if told.get('no_log') else ''}".replace("|", "\\|")
+    if "choices" in told:
+        meaning += f" One of {', '.join(told['choices'])}."
+    value = told["default"]
+    shown = "" if value in ("", [], {}) else f"`{str(value).lower() if isinstance(value, bool) else value}`"
+    if isinstance(value, list):
+        shown = ", ".join(f"`{each}`" for each in value)
+    return f"| `{name}` | {kind} | {shown} | {meaning} |\n"
 
 
 # ---- library.md

@@ -104,6 +104,24 @@ def test_free_configuration_that_holds_a_secret_or_a_trick_is_refused(section: d
         desired.document(values(ai_config=section), RELEASE, list(desired.ALL_PARTS), "")
 
 
+def test_limits_are_shared_through_a_store_whose_password_stands_nowhere_else(tmp_path: Path) -> None:
+    url = "rediss+sentinel://ai-client:pass-word@10.0.0.1:26380,10.0.0.2:26380/ai-client-quota"
+    given = values(ai_redis_url=url, ai_redis_ca="ca.pem")
+    spec, secrets = desired.document(given, RELEASE, list(desired.ALL_PARTS), "", "", "PEM")
+    assert "pass-word" not in repr(spec)
+    by_path = {each["path"]: each for each in spec["files"]}
+    assert by_path["/etc/ai-client/redis-ca.pem"]["content"] == "PEM"
+    environment = secrets["/etc/ai-client/credentials/environment"]
+    assert environment == f"AI_CLIENT_FLEET__BACKEND=redis\nAI_CLIENT_FLEET__REDIS_URL={url}\n"
+    path = tmp_path / "ai-client.conf"
+    path.write_text(by_path["/etc/ai-client/ai-client.conf"]["content"])
+    assert load(path, {}).config.fleet.backend == "memory", "what reads it without the secret is not in its way"
+    fleet = load(path, dict(line.split("=", 1) for line in environment.splitlines())).config.fleet
+    assert (fleet.backend, fleet.redis_url, str(fleet.redis_ca)) == ("redis", url, "/etc/ai-client/redis-ca.pem")
+    assert rendered(tmp_path, ai_redis_url="redis://10.0.0.1:6379/0").fleet.redis_url == "redis://10.0.0.1:6379/0"
+    assert rendered(tmp_path).fleet.backend == "memory"
+
+
 def test_prices_survive_a_command_line_that_cuts_them_at_blanks() -> None:
     assert desired.costs("{'gpt-4.1':", "8, 'deepseek-v3.2': 0.42}") == {"gpt-4.1": "8", "deepseek-v3.2": "0.42"}
     assert desired.costs("") == {}

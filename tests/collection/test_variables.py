@@ -1,17 +1,24 @@
-"""The role's variables: described once, with the same defaults wherever they stand."""
+"""The roles' variables: described once, with the same defaults wherever they stand."""
 
 from __future__ import annotations
 
-from tests.collection.variables import defaults, options
+import pytest
+
+from tests.collection.variables import defaults, names, options
 
 
-def test_defaults_and_argument_specs_agree() -> None:
-    assert defaults() == {name: each["default"] for name, each in options().items()}
+@pytest.mark.parametrize("role", names())
+def test_defaults_and_argument_specs_agree(role: str) -> None:
+    assert defaults(role) == {name: each["default"] for name, each in options(role).items()}
 
 
-def test_every_variable_is_described_and_typed() -> None:
-    assert len(options()) > 40
-    for name, each in options().items():
-        assert name.startswith("ai_")
+@pytest.mark.parametrize("role", names())
+def test_every_variable_is_described_and_typed(role: str) -> None:
+    prefix = {"client": "ai_", "quota_store": "ai_store_", "monitoring": "ai_monitoring_"}[role]
+    assert options(role)
+    for name, each in options(role).items():
+        assert name.startswith(prefix)
         assert each["type"], name
         assert str(each["description"]).rstrip("'").endswith("."), name
+        secret = "password" in name or name in ("ai_api_key", "ai_api_key_next", "ai_redis_url")
+        assert bool(each.get("no_log")) == secret, name

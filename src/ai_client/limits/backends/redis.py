@@ -142,7 +142,8 @@ def connect(url: str, ca_file: str | None = None) -> Any:
         return RedisCluster(host=host, port=port, **login, **options)
     service = parts.path.strip("/") or "mymaster"
     watch: Any = Sentinel  # it is not typed
-    return watch(hosts, **options).master_for(service, **login, **options)
+    # without the second, its connections to the Sentinels themselves would have no TLS
+    return watch(hosts, sentinel_kwargs=options, **options).master_for(service, **login, **options)
 
 
 def _hosts(netloc: str) -> tuple[list[tuple[str, int]], dict[str, Any]]:

@@ -12,6 +12,7 @@ from ai_client.limits.backends.redis import RedisStore, connect
 from ai_client.limits.lease import Ask, Part, StoreAwayError
 from tests.redis_server import RedisServer, free_port, need_redis
 from tests.running import Run
+from tests.wire import CERTIFICATES
 
 ASK = Ask("provider:p", "a", (Part(600, 60_000, 10, 5),))
 
@@ -21,8 +22,8 @@ def _redis() -> None:
     need_redis()
 
 
-async def works(url: str) -> None:
-    store = RedisStore(connect(url), "ns")
+async def works(url: str, authorities: str | None = None) -> None:
+    store = RedisStore(connect(url, authorities), "ns")
     try:
         (answer,) = await store.exchange([ASK])
         assert answer.members == 1
@@ -127,6 +128,23 @@ def test_sentinels(run: Run, tmp_path: Path) -> None:
         watch.write_text(f"port {port}\nsentinel monitor quota 127.0.0.1 {server.port} 1\n")
         with RedisServer(tmp_path / "sentinel", port=port, config=watch):
             run(works(f"redis+sentinel://127.0.0.1:{port}/quota"))
+
+
+def test_sentinels_that_take_tls_only(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "sentinel").mkdir()
+    tls = {"cert": "server.pem", "key": "server.pem", "ca-cert": "ca.pem"}
+    files = {name: str(CERTIFICATES / file) for name, file in tls.items()}
+    words = [word for name, path in files.items() for word in (f"--tls-{name}-file", path)]
+    port, watching = free_port(), free_port()
+    watch = tmp_path / "sentinel.conf"
+    lines = ["port 0", f"tls-port {watching}", "tls-replication yes", "tls-auth-clients no"]
+    lines += [f"tls-{name}-file {path}" for name, path in files.items()]
+    watch.write_text("\n".join([*lines, f"sentinel monitor quota 127.0.0.1 {port} 1\n"]))
+    with (
+        RedisServer(tmp_path, "--tls-port", str(port), "--tls-auth-clients", "no", *words),
+        RedisServer(tmp_path / "sentinel", port=watching, config=watch),
+    ):
+        run(works(f"rediss+sentinel://127.0.0.1:{watching}/quota", files["ca-cert"]))
 
 
 def test_addresses_and_logins() -> None:

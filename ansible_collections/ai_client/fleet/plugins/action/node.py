@@ -82,6 +82,7 @@ class ActionModule(ActionBase):
             desired.parts(known.get("ansible_run_tags", ["all"]), known.get("ansible_skip_tags", [])),
             self._certificates(values["ai_custom_ca"]),
             str(known.get("_raw_params", "")),
+            self._certificates(values["ai_redis_ca"]),
         )
         arguments = {"state": state, "spec": spec, "secrets": secrets, "archive": ""}
         lacks = bool(release.id) and release.id not in there and state == "present" and not self._task.check_mode

@@ -78,9 +78,11 @@ def has_password(url: str) -> bool:
     return "@" in urlsplit(url).netloc
 
 
-def config_text(values: Mapping[str, Any], prices: Mapping[str, str], certificates: str) -> str:
+def config_text(values: Mapping[str, Any], prices: Mapping[str, str], certificates: str, store_ca: str = "") -> str:
     """The configuration. There is no secret in it."""
     sections = _sections(values, prices, certificates)
+    if values["ai_redis_url"]:
+        sections["fleet"] = _shared(values["ai_redis_url"], store_ca)
     for section, keys in values["ai_config"].items():
         if not isinstance(keys, Mapping):
             raise VariableError(f"ai_config: [{section}] is no mapping of keys to values")
@@ -128,6 +130,7 @@ def _sections(values: Mapping[str, Any], prices: Mapping[str, str], certificates
         "enable_metrics": values["ai_enable_metrics"],
         "metrics_port": values["ai_metrics_port"],
         "metrics_host": values["ai_metrics_host"],
+        "metrics_public": values["ai_metrics_public"],
         "export_prometheus": values["ai_enable_metrics"],
     }
     told: dict[str, dict[str, Any]] = {
@@ -154,6 +157,24 @@ def _sections(values: Mapping[str, Any], prices: Mapping[str, str], certificates
     return {section: {key: _text(value) for key, value in keys.items()} for section, keys in told.items()}
 
 
+def _shared(url: str, store_ca: str) -> dict[str, str]:
+    """Where limits are shared. A URL with a password comes from the service's environment instead, and so does the
+    backend: whoever reads this file without that environment (the command line does) would miss the URL.
+    """
+    return {
+        **({} if has_password(url) else {"backend": "redis", "redis_url": url}),
+        **({"redis_ca": store_ca} if store_ca else {}),
+    }
+
+
+def _environment(values: Mapping[str, Any]) -> str:
+    """What is configured, and is a secret: lines for systemd's EnvironmentFile."""
+    proxy, store = values["ai_proxy_url"], values["ai_redis_url"]
+    lines = [f"AI_CLIENT_SECURITY__PROXY_URL={proxy}"] if has_password(proxy) else []
+    lines += ["AI_CLIENT_FLEET__BACKEND=redis", f"AI_CLIENT_FLEET__REDIS_URL={store}"] if has_password(store) else []
+    return "".join(f"{line}\n" for line in lines)
+
+
 def _text(value: Any) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
@@ -165,17 +186,23 @@ def _text(value: Any) -> str:
 
 
 def document(
-    values: Mapping[str, Any], release: Release, run_parts: list[str], certificates: str, rest: str = ""
+    values: Mapping[str, Any],
+    release: Release,
+    run_parts: list[str],
+    certificates: str,
+    rest: str = "",
+    store_certificates: str = "",
 ) -> tuple[dict[str, Any], dict[str, str]]:
     """The document for the module, and the contents of its secret files by their paths."""
     folder, user, group = values["ai_config_dir"], values["ai_user"], values["ai_group"]
     config, key = f"{folder}/ai-client.conf", f"{folder}/credentials/{CREDENTIAL}"
-    environment = f"{folder}/credentials/environment" if has_password(values["ai_proxy_url"]) else ""
+    configured = _environment(values)
+    environment = f"{folder}/credentials/environment" if configured else ""
     secrets = {}
     if values["ai_api_key"]:
         secrets[key] = values["ai_api_key"] + "\n"
     if environment:
-        secrets[environment] = f"AI_CLIENT_SECURITY__PROXY_URL={values['ai_proxy_url']}\n"
+        secrets[environment] = configured
     own = tuple(
         path
         for path, usual in (
@@ -186,7 +213,8 @@ def document(
     )
     place = Place(ROOT, config, user, group, {CREDENTIAL: key} if key in secrets else {}, environment, own)
     ca_path = f"{folder}/custom-ca.pem" if certificates else ""
-    text = config_text(values, costs(values["ai_model_costs"], rest), ca_path or values["ai_cert_path"])
+    store_path = f"{folder}/redis-ca.pem" if store_certificates else ""
+    text = config_text(values, costs(values["ai_model_costs"], rest), ca_path or values["ai_cert_path"], store_path)
 
     def file(path: str, content: str, mode: int, kind: str, effect: str, group: str = "root") -> dict[str, Any]:
         return {
@@ -196,6 +224,7 @@ def document(
 
     files = [
         *([file(ca_path, certificates, 0o644, "ca", "reload")] if ca_path else []),
+        *([file(store_path, store_certificates, 0o644, "ca", "restart")] if store_path else []),
         file(config, text, 0o640, "config", "restart", group),
         *({**file(path, "", 0o400, "key", "restart"), "secret": True} for path in secrets),
         file(f"/etc/systemd/system/{SERVICE}", service_unit(place), 0o644, "unit", "restart"),
