@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import tarfile
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -16,6 +20,7 @@ from ansible_collections.ai_client.fleet.plugins.module_utils import (
     gate,
     releases,
     spec,
+    standin,
     systemd,
 )
 from ansible_collections.ai_client.fleet.plugins.plugin_utils import report
@@ -155,6 +160,59 @@ def test_the_gate_compares_with_what_ran_before(new: gate.Sample, old: gate.Samp
     fault = gate.judge(new, old, BOUNDS)
     assert reason in fault
     assert bool(reason) == bool(fault)
+
+
+class _Model(BaseHTTPRequestHandler):
+    """Answers by what it is asked for: `works`, `waits` (a long while of it for quota), or neither."""
+
+    def do_POST(self) -> None:
+        asked = json.loads(self.rfile.read(int(self.headers["content-length"])))
+        told = b'{"error": {"message": "no such model"}}'
+        self.send_response(404 if asked["model"] == "none" else 200)
+        self.send_header("content-length", str(len(told)))
+        if asked["model"] != "works":
+            self.send_header("x-ai-client-queue-ms", "3600000" if asked["model"] == "waits" else "soon")
+        self.end_headers()
+        self.wfile.write(told)
+
+    def log_message(self, *_args: object) -> None:
+        """Says nothing."""
+
+
+@pytest.fixture
+def models() -> Iterator[str]:
+    with ThreadingHTTPServer(("127.0.0.1", 0), _Model) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+        thread.start()
+        yield f"127.0.0.1:{server.server_port}"
+        server.shutdown()
+        thread.join()
+
+
+def test_both_are_asked_in_turn_and_the_queue_for_quota_does_not_count(models: str) -> None:
+    new, old = gate.samples([models, models], gate.Question("works", 2, 5.0))
+    assert (new.asked, new.failed, len(new.seconds), len(old.seconds)) == (2, 0, 2, 2)
+    assert min(new.seconds) > 0
+    assert gate.sample(models, gate.Question("waits", 1, 5.0)).seconds == (0.0,)
+    failed = gate.sample(models, gate.Question("none", 3, 5.0))
+    assert (failed.failed, failed.reason, failed.seconds) == (3, "status 404: no such model", ())
+    new, old = gate.samples(["127.0.0.1:1", models], gate.Question("works", 3, 5.0))
+    assert (new.asked, new.failed, old.asked, old.failed) == (1, 1, 1, 0)
+    gone = gate.sample("127.0.0.1:1", gate.Question("works", 1, 5.0))
+    assert "no answer within 5 s" in gone.reason
+    assert gate.sample(models, gate.Question("works", 0, 5.0)) == gate.Sample(0, 0, "", ())
+
+
+def test_a_stand_in_is_the_service_on_the_same_sockets() -> None:
+    place = Place("/opt/x", "/etc/x.conf", "u", "g", {"k": "/etc/k"}, "/etc/env", ("/srv/log",))
+    unit = service_unit(place)
+    text = standin.unit_text(unit, "ai-client.socket")
+    head, _, service = text.partition("[Service]\n")
+    assert "Requires" not in head
+    assert "[Install]" not in text
+    for line in unit.partition("[Service]\n")[2].partition("\n\n")[0].splitlines():
+        assert (line in service.splitlines()) != line.startswith("Restart")
+    assert {"Sockets=ai-client.socket", "Restart=no", "RuntimeMaxSec=300"} <= set(service.splitlines())
 
 
 def test_callers_errors_are_compared_by_their_share() -> None:

@@ -23,6 +23,7 @@ __all__ = ["ServerConnection", "ServerLimits"]
 _AHEAD_REQUESTS: Final = 16
 _AHEAD_BYTES: Final = 256 * 1024
 _LINGER: Final = 2.0  # seconds for a client to read the answer to what it should not have sent
+_FIRST_REQUEST: Final = 1.0  # seconds for a client that connected just before the end to say what it wants
 
 _NO_REQUEST: Final = Request("GET", "/", "", [], b"", keep_alive=False)
 
@@ -325,10 +326,17 @@ class ServerConnection(asyncio.Protocol):
             exchange.disconnected()
 
     def drain(self) -> None:
-        """Close now if idle, or after the answer that is under way."""
+        """Close now if idle, or after the answer that is under way.
+
+        Who has just connected is about to ask, and does not expect a connection to end unused: it has a moment for it.
+        """
         self.close_after = True
-        if not self.busy and not self._ended:
+        if self.busy or self._ended:
+            return
+        if self._reader.mark or self._deaf:
             self._end(linger=False)
+        else:
+            self._timer.set(self._loop.time() + _FIRST_REQUEST)
 
     def abort(self) -> None:
         """Drop the connection at once."""

@@ -11,6 +11,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from ai_client.transport import server_connection
 from ai_client.transport.exchange import Exchange, Request
 from ai_client.transport.server import Server, ServerLimits
 from ai_client.transport.tls import client_context
@@ -237,7 +238,6 @@ def test_a_drain_finishes_what_is_in_flight(on_each: Run) -> None:
         gate = Gate()
         async with (
             Serving(gate) as serving,
-            dial(serving.address) as idle,
             dial(serving.address) as busy,
             dial(serving.address) as reading,
         ):
@@ -245,7 +245,7 @@ def test_a_drain_finishes_what_is_in_flight(on_each: Run) -> None:
             reading.send(post(body=b"abc")[:-1])
             await until(lambda: serving.server.in_flight == 2)
             draining = asyncio.ensure_future(serving.server.drain(30.0))
-            assert await idle.ended() == b""
+            await turns()
             with pytest.raises(ConnectionRefusedError):
                 async with dial(serving.address):
                     pass
@@ -258,6 +258,37 @@ def test_a_drain_finishes_what_is_in_flight(on_each: Run) -> None:
             assert (await reading.answer()).body == b"done"
             assert await draining is True
             assert not serving.server.connections
+
+    on_each(scene())
+
+
+def test_a_drain_ends_idle_connections_and_answers_new_ones(on_each: Run) -> None:
+    async def scene() -> None:
+        async with Serving(echo) as serving, dial(serving.address) as idle, dial(serving.address) as new:
+            idle.send(get("/old"))
+            assert (await idle.answer()).body == b"GET /old? "
+            await until(lambda: len(serving.server.connections) == 2)
+            draining = asyncio.ensure_future(serving.server.drain(30.0))
+            assert await idle.ended() == b""
+            assert not draining.done()
+            new.send(get("/new"))
+            answer = await new.answer()
+            assert (answer.body, answer.headers["connection"]) == (b"GET /new? ", "close")
+            assert await draining is True
+
+    on_each(scene())
+
+
+def test_a_new_connection_that_asks_nothing_does_not_hold_up_a_drain(
+    on_each: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(server_connection, "_FIRST_REQUEST", SHORT)
+
+    async def scene() -> None:
+        async with Serving(echo) as serving, dial(serving.address) as new:
+            await until(lambda: len(serving.server.connections) == 1)
+            assert await serving.server.drain(30.0) is True
+            assert await new.ended() == b""
 
     on_each(scene())
 

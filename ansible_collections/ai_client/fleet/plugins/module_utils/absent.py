@@ -7,7 +7,7 @@ import os
 import shutil
 from pathlib import Path
 
-from ansible_collections.ai_client.fleet.plugins.module_utils import systemd
+from ansible_collections.ai_client.fleet.plugins.module_utils import standin, systemd
 from ansible_collections.ai_client.fleet.plugins.module_utils.files import Difference
 from ansible_collections.ai_client.fleet.plugins.module_utils.look import _has_group, _has_user
 from ansible_collections.ai_client.fleet.plugins.module_utils.spec import Spec
@@ -23,6 +23,7 @@ def leftovers(spec: Spec) -> list[Difference]:
 
 def remove(spec: Spec) -> None:
     """Stop the service, and remove its units, files, folders, user and group."""
+    standin.clear()
     systemd.run("systemctl", "disable", "--now", "--quiet", spec.socket, spec.service, check=False)
     for path in _paths(spec):
         if os.path.islink(path) or os.path.isfile(path):

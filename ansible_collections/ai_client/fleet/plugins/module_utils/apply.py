@@ -7,9 +7,10 @@ import os
 import re
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
-from ansible_collections.ai_client.fleet.plugins.module_utils import files, gate, releases, systemd, trial
+from ansible_collections.ai_client.fleet.plugins.module_utils import files, gate, releases, standin, systemd, trial
 from ansible_collections.ai_client.fleet.plugins.module_utils.files import Difference
 from ansible_collections.ai_client.fleet.plugins.module_utils.look import APPLIED
 from ansible_collections.ai_client.fleet.plugins.module_utils.spec import Spec
@@ -40,11 +41,7 @@ def apply(spec: Spec, found: Sequence[Difference], archive: str) -> list[str]:
     try:
         old = None
         if was_active and effects & {"restart", "socket"}:
-            old = gate.sample(
-                spec.address, spec.gate.model, spec.gate.requests, spec.gate.timeout, spec.gate.max_tokens
-            )
-            if spec.gate.trial:
-                trial.prove(spec, old)
+            old = trial.prove(spec) if spec.gate.trial else gate.sample(spec.address, spec.gate.question)
         counted = _requests(spec.address) if was_active and spec.gate.watch else (0, 0)
         former = _former(spec, was_current) if was_current not in ("", spec.release) else None
         undo = _write(spec, found)
@@ -55,6 +52,8 @@ def apply(spec: Spec, found: Sequence[Difference], archive: str) -> list[str]:
         if not had_release and was_current != spec.release:
             releases.prune(spec.root, 0)
         raise ApplyError(f"{error}. {taken_back}") from None
+    finally:
+        standin.clear()
     _mark()
     if former is not None:
         files.write(former)
@@ -124,9 +123,11 @@ def _act(spec: Spec, found: Sequence[Difference], effects: set[str], *, active: 
         done.append("sockets opened anew")
     systemd.run("systemctl", "start", spec.socket)
     if effects & {"restart", "socket", "start"} or not active:
+        stood_in = active and "socket" not in effects and standin.begin(spec)
         systemd.run("systemctl", "reset-failed", spec.service, check=False)
         systemd.run("systemctl", "restart", spec.service)
-        done.append("restarted" if active else "started")
+        standin.end()
+        done.append("restarted behind a stand-in" if stood_in else "restarted" if active else "started")
     elif "reload" in effects:
         before = _reloads(spec.address)
         systemd.run("systemctl", "reload", spec.service)
@@ -137,14 +138,13 @@ def _act(spec: Spec, found: Sequence[Difference], effects: set[str], *, active: 
 
 def _check(spec: Spec, done: Sequence[str], old: gate.Sample | None, counted: tuple[int, int]) -> None:
     """Is what runs now ready, does it answer, and does it serve its callers as well as before?"""
-    fault, _told = gate.ready(spec.address, spec.gate.timeout)
+    fault, _told = gate.ready(spec.address, spec.gate.question.timeout)
     if fault:
         raise ApplyError(fault)
     if done:
-        asked = gate.sample(
-            spec.address, spec.gate.model, min(1, spec.gate.requests), spec.gate.timeout, spec.gate.max_tokens
-        )
-        fault = gate.judge(asked, old if spec.gate.trial else None, spec.gate.bounds)
+        asked = gate.sample(spec.address, replace(spec.gate.question, count=min(1, spec.gate.question.count)))
+        # the first answer of a process that has just begun says nothing of its speed
+        fault = gate.judge(asked, replace(old, seconds=()) if old and spec.gate.trial else None, spec.gate.bounds)
         if fault:
             raise ApplyError(fault)
     if old is not None and spec.gate.watch:
@@ -175,8 +175,10 @@ def _take_back(spec: Spec, undo: Sequence[files.Saved], effects: set[str], *, ac
         systemd.run("systemctl", "stop", spec.service, spec.socket, check=False)
     systemd.run("systemctl", "reset-failed", spec.service, check=False)
     systemd.run("systemctl", "start", spec.socket, check=False)
+    standin.begin(spec)
     systemd.run("systemctl", "restart", spec.service, check=False)
-    fault, _told = gate.ready(spec.address, spec.gate.timeout)
+    standin.end()
+    fault, _told = gate.ready(spec.address, spec.gate.question.timeout)
     _mark()
     return (
         f"It was taken back to {current}, and that is not well either: {fault}"

@@ -6,7 +6,10 @@ import http.client
 import json
 import socket
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
+
+_QUEUED = "x-ai-client-queue-ms"
 
 
 class _UnixConnection(http.client.HTTPConnection):
@@ -44,8 +47,24 @@ class Bounds:
     floor: float
 
 
-def ask(address: str, method: str, path: str, body: bytes | None = None, timeout: float = 5.0) -> tuple[int, bytes]:
+@dataclass(frozen=True)
+class Question:
+    """What is asked of a model, `count` times (0: never), and how many seconds an answer may take."""
+
+    model: str
+    count: int
+    timeout: float
+    max_tokens: int = 1
+
+
+def ask(address: str, method: str, path: str) -> tuple[int, bytes]:
     """One request to `HOST:PORT` or `unix:PATH`: status and body. Raises OSError."""
+    status, body, _queued = _ask(address, method, path, None, 5.0)
+    return status, body
+
+
+def _ask(address: str, method: str, path: str, body: bytes | None, timeout: float) -> tuple[int, bytes, float]:
+    """Status, body, and the seconds for which the client made it wait for quota. Raises OSError."""
     if address.startswith("unix:"):
         connection: http.client.HTTPConnection = _UnixConnection(address[5:], timeout)
     else:
@@ -55,17 +74,24 @@ def ask(address: str, method: str, path: str, body: bytes | None = None, timeout
     try:
         connection.request(method, path, body, headers)
         answer = connection.getresponse()
-        return answer.status, answer.read()
+        return answer.status, answer.read(), _seconds(answer.getheader(_QUEUED))
     except http.client.HTTPException as error:
         raise OSError(f"no HTTP answer: {error!r}") from None
     finally:
         connection.close()
 
 
+def _seconds(milliseconds: str | None) -> float:
+    try:
+        return float(milliseconds or 0) / 1e3
+    except ValueError:
+        return 0.0
+
+
 def ready(address: str, timeout: float) -> tuple[str, dict[str, object]]:
     """Why the daemon at `address` is not ready (empty: it is), and what it says of itself."""
     try:
-        status, body = ask(address, "GET", "/health/ready", timeout=timeout)
+        status, body, _queued = _ask(address, "GET", "/health/ready", None, timeout)
         told = json.loads(body)
     except (OSError, ValueError) as error:
         return f"/health/ready at {address} does not answer: {error}", {}
@@ -77,23 +103,43 @@ def ready(address: str, timeout: float) -> tuple[str, dict[str, object]]:
     return (f"the configuration was refused: {refused}" if refused else ""), told
 
 
-def sample(address: str, model: str, count: int, timeout: float, max_tokens: int = 1) -> Sample:
-    """Ask `count` real questions, one after another."""
-    question = {"model": model, "messages": [{"role": "user", "content": "Answer OK."}], "max_tokens": max_tokens}
-    body = json.dumps(question).encode()
-    failed, reason, seconds = 0, "", []
-    for _ in range(count):
-        begun = time.monotonic()
-        try:
-            status, answer = ask(address, "POST", "/v1/chat/completions", body, timeout)
-        except OSError as error:
-            failed, reason = failed + 1, f"no answer within {timeout:g} s ({error})"
-            continue
-        if status == 200:
-            seconds.append(time.monotonic() - begun)
-        else:
-            failed, reason = failed + 1, f"status {status}: {_message(answer)}"
-    return Sample(count, failed, reason, tuple(seconds))
+def sample(address: str, question: Question) -> Sample:
+    """Ask real questions, one after another."""
+    return samples([address], question)[0]
+
+
+def samples(addresses: Sequence[str], question: Question) -> list[Sample]:
+    """The same at each address, in turn, so that a busy moment of the node meets all of them.
+
+    It is over when the first one has failed more often than another: no further answer can make up for that.
+    """
+    answers: list[list[float | str]] = [[] for _ in addresses]
+    for _ in range(question.count):
+        for address, known in zip(addresses, answers):
+            known.append(_once(address, question))
+        failed = [sum(isinstance(answer, str) for answer in known) for known in answers]
+        if failed[0] > min(failed):
+            break
+    return [_sample(known) for known in answers]
+
+
+def _sample(answers: Sequence[float | str]) -> Sample:
+    reasons = [answer for answer in answers if isinstance(answer, str)]
+    seconds = tuple(answer for answer in answers if not isinstance(answer, str))
+    return Sample(len(answers), len(reasons), reasons[-1] if reasons else "", seconds)
+
+
+def _once(address: str, question: Question) -> float | str:
+    """The seconds until the answer, without those in the queue for quota; or why there was none."""
+    said = [{"role": "user", "content": "Answer OK."}]
+    body = json.dumps({"model": question.model, "messages": said, "max_tokens": question.max_tokens}).encode()
+    begun = time.monotonic()
+    try:
+        status, answer, queued = _ask(address, "POST", "/v1/chat/completions", body, question.timeout)
+    except OSError as error:
+        return f"no answer within {question.timeout:g} s ({error})"
+    taken = time.monotonic() - begun - queued
+    return max(taken, 0.0) if status == 200 else f"status {status}: {_message(answer)}"
 
 
 def _message(answer: bytes) -> str:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ansible_collections.ai_client.fleet.plugins.module_utils.files import File, Folder
-from ansible_collections.ai_client.fleet.plugins.module_utils.gate import Bounds
+from ansible_collections.ai_client.fleet.plugins.module_utils.gate import Bounds, Question
 
 NEEDS_RESTART = ("daemon", "logging", "monitoring", "caching", "costs", "fleet")
 """Sections that the daemon reads at its start only; any other is put in force by a reload."""
@@ -36,12 +36,9 @@ PARTS = {
 
 @dataclass(frozen=True)
 class Gate:
-    """How the service is tried. `watch` is in seconds, 0 for none; `requests` real ones, 0 for none."""
+    """How the service is tried, and with what. Times are in seconds; `watch` is 0 for none."""
 
-    requests: int
-    model: str
-    max_tokens: int
-    timeout: float
+    question: Question
     start_timeout: float
     watch: float
     trial: bool
@@ -84,6 +81,7 @@ def read_spec(document: dict[str, Any], secrets: dict[str, str]) -> Spec:
     ]
     gate = dict(document["gate"])
     gate["bounds"] = Bounds(gate.pop("ratio"), gate.pop("floor"))
+    gate["question"] = Question(*(gate.pop(name) for name in ("model", "requests", "timeout", "max_tokens")))
     plain["gate"] = Gate(**gate)
     return Spec(**plain)
 

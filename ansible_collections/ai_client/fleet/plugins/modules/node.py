@@ -98,7 +98,7 @@ from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.ai_client.fleet.plugins.module_utils import absent, releases, systemd, trial
+from ansible_collections.ai_client.fleet.plugins.module_utils import absent, releases, standin, systemd, trial
 from ansible_collections.ai_client.fleet.plugins.module_utils.apply import PREVIOUS, ApplyError, apply
 from ansible_collections.ai_client.fleet.plugins.module_utils.files import Difference, File
 from ansible_collections.ai_client.fleet.plugins.module_utils.look import look
@@ -164,7 +164,7 @@ def _do(state: str, spec: Spec, archive: str, *, check: bool) -> dict[str, objec
         spec = replace(spec, gate=replace(spec.gate, trial=False)) if state == "rotated" else spec
     if state == "proven":
         if not check:
-            trial.prove(spec, None)
+            trial.prove(spec, compare=False)
         return _result(spec, [], [])
     return _bring(state, _previous(spec) if state == "previous" else spec, archive, check=check)
 
@@ -174,6 +174,8 @@ def _bring(state: str, spec: Spec, archive: str, *, check: bool) -> dict[str, ob
     found = look(spec, full=state == "drift")
     if state == "drift":
         return {**_result(spec, found, []), "changed": False}
+    if not check:
+        standin.clear()  # somebody who was killed has left it
     if check or not found:
         return _result(spec, found, [])
     if not archive and any(each.kind in _RELEASE_KINDS for each in found):
