@@ -262,7 +262,7 @@ def _watch(service: Service, shared: Shared) -> None:
     metrics.watch(catalogue.WAITING, shared.quota.waiting)
     metrics.watch(catalogue.LIMITER, shared.quota.levels)
     adaptive = shared.quota.adaptive
-    metrics.watch(catalogue.CONCURRENCY, lambda: adaptive.figures(lambda each: each.gate.places))
+    metrics.watch(catalogue.CONCURRENCY, lambda: adaptive.figures(lambda each: each.places))
     metrics.watch(catalogue.CONCURRENT, lambda: adaptive.figures(lambda each: each.gate.running))
     metrics.watch(catalogue.CONCURRENCY_CUTS, lambda: adaptive.figures(lambda each: each.cuts))
     fleet = shared.quota.fleet

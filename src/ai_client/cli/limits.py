@@ -133,6 +133,8 @@ def _drawn(state: Mapping[str, Any]) -> RenderableType:
         table.add_column(name, justify="right")
     for name, limit in state["limits"].items():
         running = str(limit["running"]) + (f" of {limit['max_concurrent']}" if limit["max_concurrent"] else "")
+        if "fleet_concurrent" in limit:
+            running += f", {limit['fleet_concurrent']} in all"
         shown = name
         for kind, rate in limit["rates"].items() or [("", None)]:
             cells = ["", "", ""] if rate is None else _cells(kind, rate)

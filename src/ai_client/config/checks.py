@@ -132,7 +132,8 @@ def _check_quotas(config: Config, values: Values, findings: Findings) -> None:
     for quota in config.quotas.values():
         section = f"limit {quota.name}"
         counted = (quota.requests, quota.tokens, quota.input_tokens, quota.output_tokens, quota.dollars)
-        if not any(counted) and not quota.max_concurrent and not any(key[0] == section for key in values.failed):
+        limited = any(counted) or quota.max_concurrent or quota.max_concurrent_fleet
+        if not limited and not any(key[0] == section for key in values.failed):
             findings.refuse(values.headers[section], f"[{section}] limits nothing: give it requests, tokens or dollars")
         given = values.get(section, "values")
         names = known.get(quota.scope)

@@ -111,6 +111,9 @@ class Limit:
     output_tokens: Rates = key(rates(), (), "Tokens of answers.")
     dollars: Rates = key(rates(money=True), (), "What calls cost, in USD.")
     max_concurrent: int = key(integer(0, 10**6), 0, "Requests under way at once on this node; 0 for no limit.")
+    max_concurrent_fleet: int = key(
+        integer(0, 10**6), 0, "Requests under way at once on all nodes of the fleet together; 0 for no limit."
+    )
     burst_seconds: float | None = key(
         optional(number(0.001, 86_400)),
         None,

@@ -156,6 +156,11 @@ class Target:
         self.limit = limit
         self.cuts = 0
 
+    @property
+    def places(self) -> int:
+        """Calls that may be under way at once."""
+        return self.limit.places
+
     def answered(self, began_ns: int, now_ns: int, in_flight: int, output_tokens: int | None) -> None:
         """See `AdaptiveLimit`."""
         self.limit.answered(began_ns, now_ns, in_flight, output_tokens)
@@ -184,7 +189,8 @@ class Adaptive:
         self._pace, self._settings = pace, settings
         for target in self.targets.values():
             target.limit.set(pace)
-            target.gate.reconfigure(self._of(target.limit))
+            target.gate.reconfigure(settings)
+            target.gate.resize(target.limit.places)
 
     def of(self, name: str, key: str) -> Target:
         """A target's, by its name and its key's."""
@@ -194,12 +200,10 @@ class Adaptive:
             found = self.targets.get(name)
             if found is None:
                 limit = AdaptiveLimit(self._pace)
-                found = Target(Gate(f"the target {name!r}", self._of(limit), self._clock, _no_meter), limit)
+                found = Target(Gate(f"the target {name!r}", self._settings, self._clock, _no_meter), limit)
+                found.gate.resize(limit.places)
                 self.targets[name] = found
         return found
-
-    def _of(self, limit: AdaptiveLimit) -> Settings:
-        return msgspec.structs.replace(self._settings, rates=(), max_concurrent=limit.places)
 
     def __iter__(self) -> Iterator[tuple[str, Gate]]:
         """Every gate, with its id."""

@@ -60,7 +60,8 @@ def rate(kind: Kind, amount: int, period_ns: int, burst_seconds: float) -> Rate:
 class Settings(msgspec.Struct, frozen=True):
     """Limits of one scope (a provider's key, an app, …). Without rates, and with 0 places, nothing is limited.
 
-    `max_wait` is in seconds. `ageing` is how many seconds of waiting outweigh one level of priority.
+    `fleet_concurrent` places are for all members of a fleet together. `max_wait` is in seconds. `ageing` is how many
+    seconds of waiting outweigh one level of priority.
     """
 
     rates: tuple[Rate, ...] = ()
@@ -68,6 +69,7 @@ class Settings(msgspec.Struct, frozen=True):
     max_queue: int = 10_000
     max_wait: float = 60.0
     ageing: float = 6.0
+    fleet_concurrent: int = 0
 
 
 class Caller(msgspec.Struct, frozen=True, gc=False):

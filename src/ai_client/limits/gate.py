@@ -89,6 +89,8 @@ class Gate:
         self._line = Line(int(settings.ageing * 1e9))
         self._timer: asyncio.TimerHandle | None = None
         self.settings = settings
+        self._lent: int | None = None
+        self.on_full: Callable[[], None] | None = None
         self._cap = settings.max_concurrent
         now = clock.monotonic_ns()
         self._meters: tuple[tuple[Kind, Meter], ...] = tuple((each.kind, make(each, now)) for each in settings.rates)
@@ -127,22 +129,28 @@ class Gate:
         now = self._clock.monotonic_ns()
         self._meters = tuple(kept.get(each) or (each.kind, self._make(each, now)) for each in settings.rates)
         self.settings = settings
-        self._cap = settings.max_concurrent
+        self._bound()
         self._line.ageing_ns = int(settings.ageing * 1e9)
         self.advance()
 
     def resize(self, places: int) -> None:
-        """So many at once from now on, at least one; those under way beyond that are waited for."""
-        if places != self._cap:
-            grows = places > self._cap
-            self._cap = places
-            if grows and self._waiting:
-                self.advance()
+        """So many at once from now on, and no more than `max_concurrent`; those under way beyond are waited for."""
+        self._lent = places
+        cap = self._cap
+        self._bound()
+        if self._waiting and self._cap > cap:
+            self.advance()
+
+    def _bound(self) -> None:
+        """None may go at -1, any number at 0."""
+        cap = self.settings.max_concurrent
+        lent = self._lent
+        self._cap = cap if lent is None else min(lent, cap or lent) or -1
 
     @property
-    def places(self) -> int:
-        """How many may be under way at once; 0: no limit."""
-        return self._cap
+    def places(self) -> int | None:
+        """How many may be under way at once; None: any number."""
+        return None if not self._cap else max(0, self._cap)
 
     def try_reserve(self, need: Need, priority: int) -> Held | None:
         """All of `need` now, or None."""
@@ -174,6 +182,8 @@ class Gate:
         self.advance()
         if self._on_short is not None and not waiter.future.done():
             self._on_short()
+        if self.on_full is not None and not waiter.future.done():
+            self.on_full()
         left = (deadline_ns - self._clock.monotonic_ns()) / 1e9
         late = loop.call_later(max(left, 0.0), _give_up, waiter.future)
         try:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
+import msgspec
+
 from ai_client.config.rates import WINDOWS, Rates
 from ai_client.config.snapshot import Config, Limit
 from ai_client.limits.adaptive import Pace
@@ -48,7 +50,8 @@ def quota(config: Config, limit: Limit) -> Settings:
         for kind, amounts in counted
         for amount, window in amounts
     )
-    return _settings(config, rates, limit.max_concurrent)
+    settings = _settings(config, rates, limit.max_concurrent)
+    return msgspec.structs.replace(settings, fleet_concurrent=limit.max_concurrent_fleet)
 
 
 def adaptive(config: Config) -> tuple[Pace | None, Settings]:

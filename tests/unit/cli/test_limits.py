@@ -26,6 +26,7 @@ max_concurrent = 3
 scope = provider
 values = sim
 max_concurrent = 7
+max_concurrent_fleet = 5
 """
 
 
@@ -45,7 +46,7 @@ def test_every_limit_is_shown(tmp_path: Path) -> None:
     assert lines[0] == "mode local, members 1, this node's share when alone 100.00%"
     assert "limit:money:gpt-4.1 requests_second 10/second 10 10 0 of 3 0" in lines
     assert "nano_dollars_day $5.0000/day $0.5000 $0.5000" in lines
-    assert "limit:places:sim 0 of 7 0" in lines
+    assert "limit:places:sim 0 of 5, 5 in all 0" in lines
     assert lines[-1].startswith("left alone: sim/m, ")
     assert "sim/m says: 60 requests a minute, 59 left 0 s ago" in lines
     assert "sim/m says: 10,000,000,000 tokens a minute" in lines

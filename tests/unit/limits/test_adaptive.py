@@ -172,7 +172,7 @@ def test_targets_are_kept_apart_and_are_few() -> None:
         adaptive.of(f"p/{at}", "p")
     assert len(adaptive.targets) == 501
     assert adaptive.of("p/590", "p") is adaptive.of("p/591", "p") is adaptive.targets["p"]
-    assert adaptive.figures(lambda each: each.gate.places)["p/a",] == 2
+    assert adaptive.figures(lambda each: each.places)["p/a",] == 2
     assert dict(adaptive)["target:p/a"] is one.gate
     adaptive.set(Pace(least=5, first=9), Settings(max_queue=1))
     assert (one.gate.places, one.gate.settings.max_queue, adaptive.of("p/a", "p")) == (5, 1, one)

@@ -46,7 +46,7 @@ def ready(service: Service, state: State, exchange: Exchange) -> None:
 
 def _limits_in_short(state: Mapping[str, Any]) -> dict[str, Any]:
     """How limits are kept, and whose are configured above what the provider grants."""
-    short = {key: value for key, value in state.items() if key in ("mode", "members", "share")}
+    short = {key: value for key, value in state.items() if key in ("mode", "members", "share", "places")}
     clamped = {name: each["clamped"] for name, each in state.get("told", {}).items() if each["clamped"]}
     return {**short, "clamped": clamped}
 

@@ -13,6 +13,7 @@ from ai_client.limits import wanted
 from ai_client.limits.adaptive import Adaptive
 from ai_client.limits.backends.memory import MemoryLimiter
 from ai_client.limits.base import Settings
+from ai_client.limits.crew import Crew
 from ai_client.limits.estimate import Habits
 from ai_client.limits.fleet import Fleet
 from ai_client.limits.gate import Gate
@@ -35,6 +36,7 @@ class Keeper:
         self._make: Make = lambda name, settings: MemoryLimiter(_said(name), settings, clock)
         self._clock = clock
         self.fleet: Fleet | None = None
+        self.crew: Crew | None = None
         self.providers: dict[str, Gate] = {}
         self.apps: dict[str, Gate] = {}
         self.scopes: list[Scope] = []
@@ -54,6 +56,7 @@ class Keeper:
             return
         try:
             redis = importlib.import_module("ai_client.limits.backends.redis")
+            places = importlib.import_module("ai_client.limits.backends.place_redis")
         except ModuleNotFoundError as error:
             raise ConfigurationError(
                 [f"[fleet] backend = redis: {error.name} is not installed: pip install 'ai-client[fleet]'"]
@@ -66,7 +69,9 @@ class Keeper:
             int(wanted_.share_seconds * 1e9),
             fail_closed=wanted_.fail_closed,
         )
-        store = redis.RedisStore(redis.connect(wanted_.redis_url, wanted_.redis_ca), wanted_.namespace)
+        client = redis.connect(wanted_.redis_url, wanted_.redis_ca)
+        store = redis.RedisStore(client, wanted_.namespace)
+        self.crew = Crew(places.RedisPlaces(client, wanted_.namespace), terms, self._clock)
         fleet = Fleet(store, terms, self._clock, on_mode=on_mode, on_pause=self.pauses.hear)
         self.fleet = fleet
         self._make = lambda name, settings: fleet.make(name, _said(name), settings, keep=name.startswith("provider:"))
@@ -84,6 +89,8 @@ class Keeper:
 
     async def close(self) -> None:
         """Return what the fleet lent."""
+        if self.crew is not None:
+            await self.crew.close()
         if self.fleet is not None:
             await self.fleet.close()
 
@@ -107,13 +114,24 @@ class Keeper:
             self.heed.refresh()
         else:
             self.heed.forget()
+        if self.crew is not None:
+            self.crew.keep([f"limit:{name}:{value}" for name, (_, each) in kept.items() for value in each.by_value])
         order = list(VALUE_OF)
         self.scopes = [
             kept[each.name][1] for each in sorted(config.quotas.values(), key=lambda e: order.index(e.scope))
         ]
 
     def _of_scope(self, name: str) -> Make:
-        return lambda value, settings: self._make(f"limit:{name}:{value}", settings)
+        def make(value: str, settings: Settings) -> Gate:
+            limit = f"limit:{name}:{value}"
+            gate = self._make(limit, settings)
+            if settings.fleet_concurrent and self.crew is not None:
+                self.crew.join(limit, gate, settings.fleet_concurrent)
+            elif settings.fleet_concurrent:
+                gate.resize(settings.fleet_concurrent)
+            return gate
+
+        return make
 
     def state(self) -> dict[str, Any]:
         """Every limit as it stands, as JSON can write it."""
@@ -123,6 +141,7 @@ class Keeper:
             "mode": "local" if fleet is None else fleet.mode.value,
             "members": 1 if fleet is None else fleet.members,
             "share": 1.0 if fleet is None else fleet.share,
+            "places": "local" if self.crew is None else self.crew.mode.value,
             "paused": {target: round((end - now) / 1e9, 3) for target, end in self.pauses.until.items() if end > now},
             "told": self.heed.state(),
             "limits": {},
@@ -138,13 +157,15 @@ class Keeper:
                 }
                 for rate in gate.settings.rates
             }
-            places = gate.places or None
+            places = gate.places
             found["limits"][name] = {
                 "rates": rates,
                 "running": gate.running,
                 "max_concurrent": places,
                 "waiting": gate.waiting,
             }
+            if gate.settings.fleet_concurrent:
+                found["limits"][name]["fleet_concurrent"] = gate.settings.fleet_concurrent
         return found
 
     def __iter__(self) -> Iterator[tuple[str, Gate]]:

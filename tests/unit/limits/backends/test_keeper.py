@@ -22,6 +22,7 @@ from tests.gateway import Sections, write_config
 from tests.quotas import need, who
 from tests.redis_server import RedisServer, need_redis
 from tests.running import Run
+from tests.wire import until
 
 SECOND = 1_000_000_000
 QUOTAS: Sections = {
@@ -125,6 +126,46 @@ def test_nodes_that_share_a_server_share_the_limit(run: Run, tmp_path: Path) -> 
         assert modes == [Mode.SHARED, Mode.SHARED]
         assert keepers[0].state()["mode"] == "shared"
         await asyncio.gather(*(keeper.close() for keeper in keepers))
+
+    need_redis()
+    with RedisServer(tmp_path) as server:
+        run(scene())
+
+
+def test_places_are_the_fleet_s_where_there_is_one(run: Run, tmp_path: Path) -> None:
+    limit = {"limit calls": {"scope": "model", "values": "m, n", "max_concurrent": 9, "max_concurrent_fleet": 4}}
+
+    async def scene() -> None:
+        keeper = Keeper(FakeClock())
+        keeper.set(configured(tmp_path, limit))
+        found = keeper.state()
+        assert (found["places"], found["limits"]["limit:calls:m"]["max_concurrent"]) == ("local", 4)
+        assert found["limits"]["limit:calls:m"]["fleet_concurrent"] == 4
+        fleet = {"backend": "redis", "redis_url": server.url}
+        sections: Sections = {**limit, "fleet": fleet}
+        clock = SystemClock()
+        keepers = [Keeper(clock) for _ in range(2)]
+        for at, each in enumerate(keepers):
+            each.share(configured(tmp_path, sections), f"n{at}", lambda mode, why: None)
+            each.set(configured(tmp_path, sections))
+        held = []
+        for at in range(4):
+            gate = keepers[at % 2].scopes[0].by_value["m"]
+            held.append(await gate.reserve(need(1), who(), clock.monotonic_ns() + 20 * SECOND))
+        first, second = (each.scopes[0].by_value["m"] for each in keepers)
+        waiting = asyncio.create_task(first.reserve(need(1), who(), clock.monotonic_ns() + 20 * SECOND))
+        await until(lambda: first.waiting == 1)
+        assert (first.running, second.running) == (2, 2)
+        held.pop().release()
+        held.append(await waiting)
+        assert (first.running, second.running) == (3, 1)
+        assert keepers[0].state()["places"] == "shared"
+        keepers[0].set(configured(tmp_path, {"fleet": fleet}))
+        assert keepers[0].crew is not None
+        assert keepers[0].crew.berths == {}
+        for reservation in held:
+            reservation.release()
+        await asyncio.gather(*(each.close() for each in keepers))
 
     need_redis()
     with RedisServer(tmp_path) as server:
