@@ -30,7 +30,7 @@ PIP := -m pip --disable-pip-version-check --quiet
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup run test lint format docs bench bench-quota faults bench-goodput lab lab-down ansible fleet-test fleet-demo fleet-bench fuzz release release-check lock clean distclean
+.PHONY: help setup run test lint format docs bench bench-quota faults bench-goodput bench-hedge lab lab-down ansible fleet-test fleet-demo fleet-bench fuzz release release-check lock clean distclean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -62,6 +62,9 @@ bench: setup ## measure the daemon and its peers side by side
 
 bench-goodput: setup ## measure what is answered, and how quickly, from half to five times of what can be
 	@$(BIN)/python -m bench.goodput
+
+bench-hedge: setup ## measure what second requests save of the slowest answers, and what they cost: three minutes
+	@$(BIN)/python -m bench.hedge
 
 bench-quota: setup ## measure how a fleet keeps one limit, beside peers (QUOTA_SECONDS=60 for a short run)
 	@$(BIN)/python -m bench.quota

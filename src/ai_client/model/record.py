@@ -33,6 +33,7 @@ class Record(msgspec.Struct, gc=False):
     queue_position: int = 0  # limited: its place when it began to wait, from 1; 0 without a wait
     queue_expected_ns: int = 0  # limited: what it had to expect then
     commit: str = ""  # send: "whole" when a stream was held until it was, otherwise ""
+    came: int = 0  # send: characters of a held stream that was given up; accounted takes them from here
     first_byte_ns: int = 0  # send: from the start of the call to its first content
     duration_ns: int = 0  # observed
     status: int = 0  # observed

@@ -13,7 +13,7 @@ from ai_client.limits.estimate import Habits
 from ai_client.model.call import Attempt
 from ai_client.model.reply import Reply, StreamEnd
 from ai_client.model.request import Endpoint
-from ai_client.model.usage import BROKEN, CANCELLED, NO_USAGE, Lost, Usage
+from ai_client.model.usage import BROKEN, CANCELLED, Lost, Usage
 from ai_client.pipeline.base import AttemptStage
 
 _CHARS_PER_TOKEN = 4  # what `Habit.weigh` takes an estimate to be made with
@@ -63,12 +63,14 @@ class Accounted:
         try:
             reply = await self._inner(attempt)
         except asyncio.CancelledError:
+            record = attempt.call.record
+            came, record.came = record.came, 0
             if attempt.call.endpoint is not Endpoint.OTHER:  # of what passes through, nobody knows what costs
-                self._lose(attempt, price, NO_USAGE, CANCELLED)
+                self._lose(attempt, price, came, CANCELLED)
             raise
         except UpstreamError as error:
             if error.came:
-                self._lose(attempt, price, Usage(0, -(-error.came // _CHARS_PER_TOKEN)), BROKEN)
+                self._lose(attempt, price, error.came, BROKEN)
             raise
         if reply.stream is None:
             usage = reply.usage
@@ -89,10 +91,10 @@ class Accounted:
     def _count(self, attempt: Attempt, price: Price | None, usage: Usage) -> None:
         attempt.call.record.book(attempt.target.name, usage, self._cost(attempt.target.model, price, usage))
 
-    def _lose(self, attempt: Attempt, price: Price | None, usage: Usage, why: str) -> None:
-        """The prompt, and what came of an answer that nobody got."""
+    def _lose(self, attempt: Attempt, price: Price | None, came: int, why: str) -> None:
+        """The prompt, and so many characters of an answer that nobody got."""
         target = attempt.target
-        usage = self._weighed(attempt, usage)
+        usage = self._weighed(attempt, Usage(0, -(-came // _CHARS_PER_TOKEN)))
         nano = self._cost(target.model, price, usage)
         attempt.call.record.lose(Lost(target.name, target.model, usage, nano, why))
 

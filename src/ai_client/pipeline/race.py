@@ -61,7 +61,7 @@ class Race:
         self._winner = self._second
         record, side = self.record, self._side
         record.model, record.target, record.first_byte_ns = side.model, side.target, side.first_byte_ns
-        record.hedge = "won"
+        record.commit, record.hedge = side.commit, "won"
         return reply
 
     async def clear(self) -> None:

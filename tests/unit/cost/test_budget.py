@@ -116,3 +116,16 @@ def test_a_day_is_found_at_any_moment() -> None:
         end = next_local_day_ns(moment)
         assert local_day(end - 1) == local_day(moment) != local_day(end)
         assert moment < end
+
+
+def test_what_can_be_left_undone_is_held_only_where_there_is_enough_and_refuses_nobody() -> None:
+    made = budgets(100, a=50)
+    held = made.spare("a", 50, NOW)
+    assert held is not None
+    assert made.spare("a", 1, NOW) is None
+    assert made.spare("b", 51, NOW) is None
+    assert made.spare("b", None, NOW) is not None, "what has no price fits while anything is left"
+    held.settle(0)
+    assert (made.accounts["a"].reserved, made.accounts["a"].spent, made.accounts["a"].refused) == (0, 0, 0)
+    assert made.spare("a", 50, TOMORROW) is not None
+    assert (made.accounts["a"].reserved, made.accounts[ALL].refused) == (50, 0)

@@ -9,7 +9,8 @@ import pytest
 from ai_client.cost.prices import Price
 from ai_client.errors import BrokenReplyError, ConnectError, InvalidRequestError
 from ai_client.limits.estimate import Habits
-from ai_client.model.call import Call, Target
+from ai_client.model.call import Attempt, Call, Target
+from ai_client.model.reply import Reply
 from ai_client.model.request import Endpoint, Fields
 from ai_client.model.usage import BROKEN, CANCELLED, NO_USAGE, Lost, Usage
 from ai_client.pipeline.accounted import Accounted
@@ -79,6 +80,18 @@ def test_who_leaves_before_the_answer_pays_for_the_prompt(run: Run) -> None:
         run(House(asyncio.CancelledError()).stage(make_attempt(call)))
     assert call.record.lost == (Lost("p/m", "m", Usage(10, 0, estimated=True), 20_000, CANCELLED),)
     assert call.record.cost_nano == 20_000
+
+
+def test_of_a_held_stream_that_is_given_up_what_came_is_billed(run: Run) -> None:
+    async def held(attempt: Attempt) -> Reply:
+        attempt.call.record.came = 41
+        raise asyncio.CancelledError
+
+    call = make_call()
+    with pytest.raises(asyncio.CancelledError):
+        run(House(held).stage(make_attempt(call)))
+    assert [each.usage for each in call.record.lost] == [Usage(10, 11, estimated=True)]
+    assert call.record.came == 0
 
 
 def test_what_passes_through_and_is_given_up_costs_nobody_knows_what(run: Run) -> None:

@@ -29,10 +29,12 @@ from ai_client.model.request import Endpoint, Fields
 from ai_client.model.usage import CANCELLED, HEDGE, Lost, Usage
 from ai_client.pipeline import Parts, build_pipeline
 from ai_client.pipeline.limited import Quotas
+from ai_client.pipeline.pooled import Pools
 from ai_client.pipeline.retried import RetrySettings
 from ai_client.routing.breaker import Outcome
 from ai_client.routing.health import Health
 from ai_client.routing.hedging import Denied, HedgeSettings, Hedging
+from ai_client.routing.keypool import KeyPool, Member, Refusals
 from ai_client.testing import CaptureSink, FakeClock, ScriptedProvider, reply, streamed
 from ai_client.testing.provider import Line
 from tests.calls import PROMPT, make_call, make_record, streaming
@@ -77,6 +79,7 @@ class House:
         attempts: int = 6,
         limit: Settings | None = None,
         budget: int | None = None,
+        keys: Sequence[str] = (),
         **settings: Any,
     ) -> None:
         self.clock = clock
@@ -94,7 +97,7 @@ class House:
             clock,
             random.Random(1),
             [self.sink],
-            {"a": self.a, "b": self.b},
+            {"a": self.a, "b": self.b, "a.one": self.a, "a.two": self.b},
             lambda model, text: chain,
             A,
             lambda model: PRICE,
@@ -105,12 +108,17 @@ class House:
             budgets=self.budgets if budget is not None else None,
             health=self.health,
             hedging=self.hedging,
+            pools=self._pools(keys) if keys else None,
         )
         self.known = self.hedging.of(A)
         for _ in range(20):
             self.hedging.learn(self.known, SECOND, stream=False)
             self.hedging.learn(self.known, SECOND, stream=True)
         self.pipeline = build_pipeline(parts)
+
+    def _pools(self, keys: Sequence[str]) -> Pools:
+        pool = KeyPool([Member(key, 1, "https://x", {"m": "m"}) for key in keys], random.Random(1))
+        return Pools({"a": pool}, Refusals(self.clock, lambda key, status, seconds: None))
 
     async def ask(self, call: Call | None = None) -> tuple[Reply, Call]:
         call = call or self.call()
@@ -274,6 +282,28 @@ def test_another_model_answers_where_that_is_allowed() -> None:
         house = House(clock, [after(30, said(b"a", 5))], chain=(A, OTHER), other_models=True)
         answer, call = await house.ask()
         assert (answer.body, call.record.target, call.record.model) == (b"b", "b/n", "m")
+
+    run_virtually(scenario)
+
+
+def test_another_key_of_the_same_provider_is_asked_where_there_is_no_other() -> None:
+    async def scenario(clock: FakeClock) -> None:
+        house = House(clock, [after(30, said(b"a", 5))], [after(0.5, said(b"b", 7))], chain=(A,), keys=("one", "two"))
+        answer, call = await house.ask()
+        record = call.record
+        assert (answer.body, record.target, record.hedge, record.attempts) == (b"b", "a.two/m", "won", 2)
+        assert [each.target for each in record.lost] == ["a.one/m"]
+        assert house.counts == (1, 1, {})
+        assert house.is_clean()
+
+    run_virtually(scenario)
+
+
+def test_one_key_is_not_asked_twice() -> None:
+    async def scenario(clock: FakeClock) -> None:
+        house = House(clock, [after(3, said(b"a", 5))], chain=(A,), keys=("one",))
+        answer, call = await house.ask()
+        assert (answer.body, call.record.attempts, house.counts) == (b"a", 1, (0, 0, {Denied.CIRCUIT: 1}))
 
     run_virtually(scenario)
 

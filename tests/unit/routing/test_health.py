@@ -37,6 +37,14 @@ def test_names_without_end_share_one() -> None:
     assert health.states()["p"] == "open"
 
 
+def test_a_circuit_is_closed_until_it_is_known_to_be_open() -> None:
+    health = Health(FakeClock(), random.Random(1))
+    assert health.closed("p/m")
+    trip(health.of("p/m", "p"))
+    trip(health.of("q", "q"))
+    assert [health.closed(name) for name in ("p/m", "p/n", "q/x")] == [False, True, False]
+
+
 def test_retries_are_allowed_by_the_target_s_budget() -> None:
     health = Health(FakeClock(), random.Random(1))
     health.set(Guard(retry_floor=1))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import zlib
 
 import msgspec
@@ -140,7 +141,11 @@ class OpenAIProvider:
         record.model = attempt.target.model or stream.model
         record.first_byte_ns = self._clock.monotonic_ns() - record.started_ns
         most = self._commit.most(call, attempt.target)
-        record.commit = "whole" if most and await stream.hold(most) else ""
+        try:
+            record.commit = "whole" if most and await stream.hold(most) else ""
+        except asyncio.CancelledError:
+            record.came = stream.chars
+            raise
         return Reply(incoming.status, headers, b"", stream)
 
     async def _pass_through(self, incoming: Incoming) -> Reply:

@@ -87,6 +87,11 @@ class EventStream:
             error.came = self._judge.chars
 
     @property
+    def chars(self) -> int:
+        """Characters of content so far."""
+        return self._judge.chars
+
+    @property
     def model(self) -> str:
         """The model that the provider says is answering."""
         return self._judge.model
