@@ -117,6 +117,12 @@ def kill(lab: Plan, node: Node) -> None:
         os.kill(number, signal.SIGKILL)
 
 
+def processes(lab: Plan, node: Node) -> set[str]:
+    """The numbers of all processes of a node, in its cgroup and below."""
+    folders = [folder for group in _groups(lab, node) for folder, _, _ in os.walk(group)]
+    return {number for folder in folders for number in (Path(folder) / "cgroup.procs").read_text("ascii").split()}
+
+
 def wait_gone(lab: Plan, node: Node) -> None:
     """Return when a node that was killed is gone. Raises `LabError` if it does not go."""
     until = time.monotonic() + _STOP_S

@@ -14,6 +14,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
+from bench.fleet.cost import Cpu, spent
 from bench.processes import NotReadyError, Process, Processes
 from lab.plan import CONTROLLER, Plan, inventory_ini, plan
 
@@ -34,6 +35,7 @@ class Play:
     changed: Mapping[str, int]
     failed: Mapping[str, int]
     output: str
+    cpu: Cpu
 
     @property
     def sound(self) -> bool:
@@ -118,7 +120,7 @@ class Fleet:
     def play(self, name: str, bundle: Path, more: Iterable[str] = (), *, key: str = KEY) -> Play:
         """Run a playbook to its end."""
         words, environment = self.playbook(name, bundle, more, key=key)
-        begun = time.monotonic()
+        begun, before = time.monotonic(), spent(self.lab)
         done = subprocess.run(words, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
         seconds = time.monotonic() - begun
         output = done.stdout + done.stderr
@@ -131,6 +133,7 @@ class Fleet:
             {host: int(changed) for host, _, changed, _, _ in found},
             {host: int(failed) + int(lost) for host, _, _, lost, failed in found},
             output,
+            spent(self.lab).since(before),
         )
 
     def open(self, node: str, command: str, **options: object) -> subprocess.Popen[bytes]:

@@ -47,7 +47,7 @@ CONTENTS = {"bin/ai-client": "#!/bin/sh\n", "lib/click/core.py": "x", "lib/msgsp
 
 def installed(tmp_path: Path) -> Path:
     path, digest = archive(tmp_path, CONTENTS)
-    releases.unpack(str(tmp_path / "opt"), "1.0-a", path, digest)
+    releases.unpack(str(tmp_path / "opt"), "1.0-a", Path(path).read_bytes(), digest)
     return releases.folder(str(tmp_path / "opt"), "1.0-a")
 
 
@@ -55,9 +55,9 @@ def test_a_release_is_whole_or_not_there(tmp_path: Path) -> None:
     path, digest = archive(tmp_path, CONTENTS)
     root = str(tmp_path / "opt")
     with pytest.raises(releases.ReleaseError, match="is not what was sent"):
-        releases.unpack(root, "1.0-a", path, "0" * 64)
+        releases.unpack(root, "1.0-a", Path(path).read_bytes(), "0" * 64)
     assert not releases.is_complete(root, "1.0-a")
-    releases.unpack(root, "1.0-a", path, digest)
+    releases.unpack(root, "1.0-a", Path(path).read_bytes(), digest)
     assert releases.is_complete(root, "1.0-a")
     assert releases.is_untouched(releases.folder(root, "1.0-a"))
     assert releases.verify(releases.folder(root, "1.0-a")) == []
@@ -70,7 +70,7 @@ def test_an_archive_cannot_leave_its_folder(tmp_path: Path) -> None:
         tar.add(tmp_path / "x", "../x")
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
     with pytest.raises(releases.ReleaseError, match="only files and folders below its root"):
-        releases.unpack(str(tmp_path / "opt"), "1.0-a", str(path), digest)
+        releases.unpack(str(tmp_path / "opt"), "1.0-a", path.read_bytes(), digest)
     assert list((tmp_path / "opt" / "releases").iterdir()) == []
 
 

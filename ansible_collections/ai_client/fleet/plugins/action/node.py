@@ -1,9 +1,8 @@
 # Apache License 2.0 (see LICENSE or https://www.apache.org/licenses/LICENSE-2.0)
 
-"""Renders what a node should be on the controller, and has the module of this name bring it there.
+"""Renders what a node should be on the controller, and has the collection's own program bring it there.
 
-A node that has everything is visited twice: a look at its Python and releases, and the module. One that lacks its release
-is sent it in between.
+A node is visited twice: a look at its Python and releases, and the program, with the release when it is lacking.
 """
 
 from __future__ import annotations
@@ -12,22 +11,22 @@ import hashlib
 import os
 import re
 import shlex
+import tempfile
 from pathlib import Path
 from typing import Any
 
 import yaml
-from ansible.errors import AnsibleActionFail, AnsibleConnectionFailure
+from ansible.errors import AnsibleActionFail
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible.plugins.action import ActionBase
 
-from ansible_collections.ai_client.fleet.plugins.plugin_utils import bundle, desired
+from ansible_collections.ai_client.fleet.plugins.plugin_utils import bundle, desired, payload
 
 _ROLE = Path(__file__).resolve().parents[2] / "roles" / "client" / "meta" / "argument_specs.yml"
 _PROBE = (
     'set -- $({python} -c "import platform,sys;print(*sys.version_info[:2],platform.machine())") && echo "FOUND $1.$2 $3" && '
     "ls -1d {root}/releases/*/.complete 2>/dev/null; true"
 )
-_TAKE = "umask 077 && mktemp -d /tmp/ai-client-fleet.XXXXXXXX"
 _FOUND = re.compile(r"FOUND (\S+) (\S+)")
 
 
@@ -84,25 +83,48 @@ class ActionModule(ActionBase):
             str(known.get("_raw_params", "")),
             self._certificates(values["ai_redis_ca"]),
         )
-        arguments = {"state": state, "spec": spec, "secrets": secrets, "archive": ""}
+        asked = {"state": state, "spec": spec, "secrets": secrets, "check": self._task.check_mode}
         lacks = bool(release.id) and release.id not in there and state == "present" and not self._task.check_mode
-        told = {} if lacks else self._module(arguments, known)
+        told = {} if lacks else self._ask(asked, b"", known)
         if lacks or told.get("lacks_release"):
-            arguments["archive"] = self._send(release.archive)
-            told = self._module(arguments, known)
+            told = self._ask(asked, Path(release.archive).read_bytes(), known)
         if state in _NEXT_KEY:
             told["next_key_id"] = hashlib.sha256(key.encode()).hexdigest()[:12]
         return told
 
-    def _module(self, arguments: dict[str, Any], known: dict[str, Any]) -> dict[str, Any]:
-        told: dict[str, Any] = self._execute_module(
-            module_name="ai_client.fleet.node", module_args=arguments, task_vars=known
-        )
-        # What it was asked repeats whole files; nobody wants to read that beside the answer.
-        told.pop("invocation", None)
+    def _ask(self, asked: dict[str, Any], archive: bytes, known: dict[str, Any]) -> dict[str, Any]:
+        """Run the collection's own program on the node, as the user whom the task becomes."""
+        command = payload.COMMAND.format(python=self._python(known))
+        given = payload.pack(asked, archive)
+        if self._connection.has_pipelining:
+            done = self._low_level_execute_command(command, in_data=given)
+        else:
+            done = self._through_a_file(command, given)
+        try:
+            told = payload.answer(done.get("stdout", ""), done.get("stderr", ""))
+        except payload.NoAnswerError as error:
+            raise AnsibleActionFail(f"the node did not answer: {error}") from None
         if not self._task.diff:
             told.pop("diff", None)
         return told
+
+    def _through_a_file(self, command: str, given: bytes) -> dict[str, Any]:
+        """The same over a connection that hands no standard input on."""
+        handle, here = tempfile.mkstemp()
+        there = self._make_tmp_path()
+        try:
+            with os.fdopen(handle, "wb") as file:
+                file.write(given)
+            path = f"{there.rstrip('/')}/given"
+            self._transfer_file(here, path)
+            done: dict[str, Any] = self._low_level_execute_command(f"{command} < {shlex.quote(path)}")
+        finally:
+            os.unlink(here)
+            self._remove_tmp_path(there)
+        return done
+
+    def _python(self, known: dict[str, Any]) -> str:
+        return shlex.quote(str(self._templar.template(known["ansible_python_interpreter"])))
 
     def _values(self, known: dict[str, Any]) -> dict[str, Any]:
         """Every variable of the role: given, under another name, from the environment, or its default; typed."""
@@ -145,7 +167,7 @@ class ActionModule(ActionBase):
 
     def _probe(self, known: dict[str, Any]) -> tuple[str, str, set[str]]:
         """The node's Python and architecture, and the releases that stand there whole."""
-        python = shlex.quote(self._templar.template(known["ansible_python_interpreter"]))
+        python = self._python(known)
         told = self._low_level_execute_command(_PROBE.format(python=python, root=desired.ROOT), sudoable=False)
         found = _FOUND.search(told.get("stdout", ""))
         if not found:
@@ -153,13 +175,3 @@ class ActionModule(ActionBase):
             raise AnsibleActionFail(f"the node's Python ({python}) does not run: {words}")
         complete = [line.split("/")[-2] for line in told["stdout"].splitlines() if line.endswith("/.complete")]
         return found[1], found[2], set(complete)
-
-    def _send(self, archive: str) -> str:
-        """Put the archive on the node; the module removes it."""
-        told = self._low_level_execute_command(_TAKE, sudoable=False)
-        lines = [line for line in told.get("stdout", "").split() if line.startswith("/tmp/ai-client-fleet.")]
-        if not lines:
-            raise AnsibleConnectionFailure(f"no place for the release on the node: {told.get('stderr', '').strip()}")
-        place = f"{lines[-1]}/release.tar.gz"
-        self._transfer_file(archive, place)
-        return place

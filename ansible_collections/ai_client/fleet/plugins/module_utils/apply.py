@@ -27,7 +27,7 @@ class ApplyError(Exception):
     """It did not work, and was taken back; the text says what and why."""
 
 
-def apply(spec: Spec, found: Sequence[Difference], archive: str) -> list[str]:
+def apply(spec: Spec, found: Sequence[Difference], archive: bytes) -> list[str]:
     """Mend every difference; tells what was done to the service. Raises `ApplyError` after taking everything back."""
     effects = {each.effect for each in found}
     shown = systemd.show(spec.service)[spec.service]

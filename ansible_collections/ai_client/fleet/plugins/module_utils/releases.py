@@ -5,7 +5,9 @@
 
 from __future__ import annotations
 
+import gzip
 import hashlib
+import io
 import json
 import os
 import shutil
@@ -50,28 +52,24 @@ def digest(path: Path) -> str:
     return total.hexdigest()
 
 
-def unpack(root: str, release: str, archive: str, sha256: str) -> None:
-    """Unpack `archive` as `release`; until the last file is there it has another name. Raises `ReleaseError`."""
-    found = digest(Path(archive))
+def unpack(root: str, release: str, archive: bytes, sha256: str) -> None:
+    """Unpack `archive` as `release`; until the last file is there it has another name. Raises `ReleaseError`.
+
+    Its own digest vouches for what is in it, so the files are not read again.
+    """
+    found = hashlib.sha256(archive).hexdigest()
     if found != sha256:
-        raise ReleaseError(f"{archive} is not what was sent: its SHA-256 is {found}, expected {sha256}")
+        raise ReleaseError(f"the archive is not what was sent: its SHA-256 is {found}, expected {sha256}")
     final = folder(root, release)
     beside = final.with_name(f".incoming-{release}")
     shutil.rmtree(beside, ignore_errors=True)
     beside.mkdir(parents=True)
     try:
-        with tarfile.open(archive, "r:gz") as tar:
-            tar.extraction_filter = lambda member, _path: member  # `_check` is stricter; newer Pythons warn without one
-            for member in tar:
-                _check(member)
-                member.uid = member.gid = 0
-                member.uname = member.gname = "root"
-                member.mode = (member.mode & 0o755) | 0o644
-                tar.extract(member, beside)
+        _extract(archive, beside)
         os.chmod(beside, 0o755)
-        faults = verify(beside)
+        faults = sorted(_wanted(beside).keys() ^ _names(beside))
         if faults:
-            raise ReleaseError(f"release {release} does not match its {SUMS}: {faults[0].what} {faults[0].before}")
+            raise ReleaseError(f"release {release} does not match its {SUMS}: {faults[0]} is missing or too many")
         _compile(beside)
         (beside / MARKER).write_text(sha256 + "\n")
         if final.exists():  # broken, or half there: out of the way, then away
@@ -84,6 +82,24 @@ def unpack(root: str, release: str, archive: str, sha256: str) -> None:
             beside.rename(final)
     finally:
         shutil.rmtree(beside, ignore_errors=True)
+
+
+def _extract(archive: bytes, place: Path) -> None:
+    """Write its files, root's, readable by all, and executable where they are. `tarfile` does the same at twice the cost."""
+    made: set[str] = set()
+    with tarfile.open(fileobj=io.BytesIO(gzip.decompress(archive)), mode="r:") as tar:
+        for member in tar:
+            _check(member)
+            path = os.path.normpath(os.path.join(place, member.name))
+            above = path if member.isdir() else os.path.dirname(path)
+            if above not in made:
+                os.makedirs(above, exist_ok=True)
+                made.add(above)
+            content = tar.extractfile(member)
+            if content is not None:
+                with open(path, "xb") as file:
+                    file.write(content.read())
+                    os.fchmod(file.fileno(), 0o755 if member.mode & 0o100 else 0o644)
 
 
 def _compile(place: Path) -> None:
@@ -122,22 +138,28 @@ def is_untouched(place: Path) -> bool:
     return True
 
 
+def _wanted(place: Path) -> dict[str, str]:
+    """The digest of every file that a release should have. Raises OSError."""
+    lines = (place / SUMS).read_text(encoding="utf-8").splitlines()
+    if (place / BYTECODE).is_file():
+        lines += (place / BYTECODE).read_text(encoding="utf-8").splitlines()
+    return {line[66:]: line[:64] for line in lines if len(line) > 66}
+
+
+def _names(place: Path) -> set[str]:
+    """Every file that a release has."""
+    there = {os.path.relpath(os.path.join(at, name), place) for at, _, names in os.walk(place) for name in names}
+    return there - {SUMS, MARKER, BYTECODE}
+
+
 def verify(place: Path) -> list[Difference]:
     """What in a release is not as its SHA256SUMS says. A package (a folder below lib/) that lacks or is too many is
     told as one.
     """
     try:
-        lines = (place / SUMS).read_text(encoding="utf-8").splitlines()
-        if (place / BYTECODE).is_file():
-            lines += (place / BYTECODE).read_text(encoding="utf-8").splitlines()
+        wanted, found = _wanted(place), _names(place)
     except OSError:
         return [Difference("release_file", str(place / SUMS), "absent", "present", "restart")]
-    wanted = {line[66:]: line[:64] for line in lines if len(line) > 66}
-    found = {os.path.relpath(os.path.join(at, name), place) for at, _, names in os.walk(place) for name in names} - {
-        SUMS,
-        MARKER,
-        BYTECODE,
-    }
     packages = {_package(name) for name in wanted}, {_package(name) for name in found}
     faults: dict[tuple[str, str], Difference] = {}
     for name in sorted(set(wanted) ^ found):
