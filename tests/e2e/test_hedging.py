@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -83,5 +84,39 @@ def test_what_is_off_asks_nobody_twice(run: Run, tmp_path: Path) -> None:
                 await client.post("/v1/chat/completions", json=ASK, timeout=0.3)
             await until(lambda: first.left == 1)
             assert second.requests == []
+
+    run(play())
+
+
+def descriptors() -> int:
+    return len(list(Path("/proc/self/fd").iterdir()))
+
+
+def test_no_connection_is_left_whoever_loses_fails_or_leaves(run: Run, tmp_path: Path) -> None:
+    async def play() -> None:
+        async with scene(tmp_path, stream=False) as (first, second, _, client):
+
+            async def ask(patience: float = 30.0) -> int:
+                return (await client.post("/v1/chat/completions", json=ASK, timeout=patience)).status_code
+
+            assert await ask() == 200
+            opened = descriptors()
+            for _ in range(10):
+                assert await ask() == 200, "the second wins"
+                second.hold = True
+                with pytest.raises(httpx.ReadTimeout):
+                    await ask(0.05)
+                second.hold, second.status = False, 400
+                with pytest.raises(httpx.ReadTimeout):
+                    await ask(0.05)
+                second.status, first.hold = 200, False
+                assert await ask() == 200
+                first.hold = True
+            await until(lambda: descriptors() <= opened + 2)
+            shown = (await client.get("/metrics")).text
+            assert "ai_client_in_flight 0.0" in shown
+            for provider in ("holysheep", "other"):
+                assert re.search(rf'ai_client_pool_connections{{provider="{provider}"}} [01]\.0', shown)
+            assert first.left >= 20
 
     run(play())

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Sequence
+from functools import partial
 
 import msgspec
 
 from ai_client.clock import Clock
-from ai_client.cost.budget import Held
 from ai_client.errors import AIClientError, CircuitOpenError
 from ai_client.model.call import Attempt, Call, Target
 from ai_client.model.effects import only_asks
@@ -85,39 +85,90 @@ class Hedged:
         return others
 
     async def _watched(self, attempt: Attempt, others: Sequence[Target], known: TargetHedges, delay: int) -> Reply:
-        call = attempt.call
-        race = Race(call.record, asyncio.ensure_future(self._inner(attempt)))
-        held: Held | None = None
+        loop = asyncio.get_running_loop()
+        task = asyncio.current_task(loop)
+        assert task is not None
+        watch = _Watch(Race(attempt.call.record, task), attempt.call, others, known, delay)
+        watch.timer = loop.call_later(delay / 1e9, self._look, watch, loop)
+        race = watch.race
         try:
-            if not await self._is_slow(race.first, call.record, delay):
-                return race.first_wins()
-            other = self._choose(call, others)
-            if isinstance(other, Target) and self._parts.means is not None:
-                held = self._parts.means.spare(call, other.model)
-                other = Denied.MONEY if held is None else other
-            if isinstance(other, Target) and not known.budget.take():
-                other = Denied.BUDGET
-            if isinstance(other, Target):
-                return await self._both(race, call, other, known)
-            known.denied[other] += 1
-            await asyncio.wait((race.first,))
-            return race.first_wins()
-        finally:
+            reply = await self._inner(attempt)
+        except BaseException as error:
+            watch.timer.cancel()
+            ours = race.interrupted()
+            if race.second is None:
+                raise
             try:
-                await race.clear()
+                return await self._without(watch, race.second, error, ours=ours)
             finally:
-                if held is not None:
-                    held.settle(0)  # what it cost is part of what the call cost
+                await race.clear()
+        watch.timer.cancel()
+        race.over = True
+        if race.second is not None:
+            race.interrupted()
+            self._came_in(watch, race.second)
+            race.first_wins(reply)
+            await race.clear()
+        return reply
 
-    async def _is_slow(self, first: asyncio.Future[Reply], record: Record, delay: int) -> bool:
-        """Wait until it is over, or has been out for so long. The wait for our own quota does not count."""
-        while not first.done():
-            now = self._clock.monotonic_ns()
-            left = (record.sent_ns or now) + delay - now
-            if left <= 0:
-                return True
-            await asyncio.wait((first,), timeout=left / 1e9)
-        return False
+    async def _without(self, watch: _Watch, second: asyncio.Task[Reply], error: BaseException, *, ours: bool) -> Reply:
+        """The first will not answer; it was interrupted by the second (`ours`), or ended by `error`."""
+        if not ours:
+            if not isinstance(error, AIClientError) or rule_for(error).onward is Onward.NOWHERE:
+                raise error
+            await asyncio.wait((second,))
+            self._came_in(watch, second)
+            if isinstance(second.exception(), AIClientError):
+                raise error
+        reply = watch.race.second_wins()
+        watch.known.won += 1
+        return reply
+
+    def _look(self, watch: _Watch, loop: asyncio.AbstractEventLoop) -> None:
+        """Is the first late by now? The wait for our own quota does not count."""
+        race, call, known = watch.race, watch.call, watch.known
+        now = self._clock.monotonic_ns()
+        left = (race.record.sent_ns or now) + watch.delay - now
+        if left > 0:
+            watch.timer = loop.call_later(left / 1e9, self._look, watch, loop)
+            return
+        other = self._choose(call, watch.others)
+        if isinstance(other, Target) and self._parts.means is not None:
+            race.held = self._parts.means.spare(call, other.model)
+            other = Denied.MONEY if race.held is None else other
+        if isinstance(other, Target) and not known.budget.take():
+            other = Denied.BUDGET
+        if isinstance(other, Target):
+            self._launch(watch, other, loop)
+            return
+        known.denied[other] += 1
+        if race.held is not None:
+            race.held.settle(0)
+
+    def _launch(self, watch: _Watch, other: Target, loop: asyncio.AbstractEventLoop) -> None:
+        record = watch.race.record
+        record.attempts += 1
+        record.hedge = "lost"
+        watch.known.launched += 1
+        watch.other = other
+        side = side_record(record, other)
+        second = loop.create_task(self._ask(msgspec.structs.replace(watch.call, record=side), other))
+        watch.race.enter(second, side)
+        second.add_done_callback(partial(self._came_in, watch))
+
+    async def _ask(self, call: Call, other: Target) -> Reply:
+        return await self._single(Attempt(call, other, hedge=True))
+
+    def _came_in(self, watch: _Watch, second: asyncio.Task[Reply]) -> None:
+        """The second answered or failed, which is noted once, or is still out, or was stopped."""
+        if watch.noted or not second.done() or second.cancelled():
+            return
+        watch.noted = True
+        error = second.exception()
+        if isinstance(error, AIClientError):
+            self._failed(watch.race.record, error, watch.other, watch.known)
+            return
+        watch.race.interrupt()  # by its answer; or by a defect of ours, which is not to be hidden
 
     def _choose(self, call: Call, others: Sequence[Target]) -> Target | Denied:
         record = call.record
@@ -137,34 +188,8 @@ class Hedged:
                 return other
         return Denied.CIRCUIT
 
-    async def _both(self, race: Race, call: Call, other: Target, known: TargetHedges) -> Reply:
-        record = call.record
-        record.attempts += 1
-        record.hedge = "lost"
-        known.launched += 1
-        side = side_record(record, other)
-        hedge = Attempt(msgspec.structs.replace(call, record=side), other, hedge=True)
-        second = asyncio.ensure_future(self._single(hedge))
-        race.enter(second, side)
-        failed = False
-        while True:
-            await asyncio.wait(race.running, return_when=asyncio.FIRST_COMPLETED)
-            if race.first.done() and (failed or not _may_go_on(race.first)):
-                return race.first_wins()
-            if second.done() and not failed:
-                error = second.exception()
-                if error is None:
-                    known.won += 1
-                    return race.second_wins()
-                failed = True
-                self._failed(record, error, other, known)
-                if race.first.done():
-                    return race.first_wins()
-
-    def _failed(self, record: Record, error: BaseException, other: Target, known: TargetHedges) -> None:
-        """The second request is out of the race; the first goes on. A defect of ours is raised."""
-        if not isinstance(error, AIClientError):
-            raise error
+    def _failed(self, record: Record, error: AIClientError, other: Target, known: TargetHedges) -> None:
+        """The second request is out of the race; the first goes on."""
         rule = rule_for(error)
         if rule is OWN_QUOTA:  # it never went out
             record.attempts -= 1
@@ -182,7 +207,18 @@ class Hedged:
             sink.attempt_failed(event)
 
 
-def _may_go_on(first: asyncio.Future[Reply]) -> bool:
-    """Did the first fail in such a way that the second may save the call?"""
-    error = first.exception()
-    return isinstance(error, AIClientError) and rule_for(error).onward is not Onward.NOWHERE
+class _Watch:
+    """A call that may become late: what is to be known then."""
+
+    __slots__ = ("call", "delay", "known", "noted", "other", "others", "race", "timer")
+
+    timer: asyncio.TimerHandle
+    other: Target
+
+    def __init__(self, race: Race, call: Call, others: Sequence[Target], known: TargetHedges, delay: int) -> None:
+        self.race = race
+        self.call = call
+        self.others = others
+        self.known = known
+        self.delay = delay
+        self.noted = False

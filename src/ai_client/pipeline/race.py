@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
 from functools import partial
 
 import msgspec
 
+from ai_client.cost.budget import Held
 from ai_client.model.call import Target
 from ai_client.model.record import Record
 from ai_client.model.reply import Reply, StreamEnd
@@ -22,80 +22,83 @@ def side_record(record: Record, target: Target) -> Record:
 
 
 class Race:
-    """`first` fills in the call's own `record`; the second, once there is one, a record beside it.
+    """The first request runs in the caller's own task, `task`, and fills in the call's own `record`; the second, once
+    there is one, in a task of its own with a record beside it. So a call that is not late costs no task.
 
     Whichever answer is returned has to be taken by `first_wins` or `second_wins`, and `clear` awaited after it,
-    however the race ended: it stops who still runs, closes what nobody will read, and books what the loser cost.
+    however the race ended: it stops the second, closes what nobody will read, and books what the loser cost.
     """
 
-    __slots__ = ("_known", "_second", "_side", "_winner", "first", "record")
+    __slots__ = ("_asked", "_interrupted", "_known", "_side", "_winner", "held", "over", "record", "second", "task")
 
-    def __init__(self, record: Record, first: asyncio.Future[Reply]) -> None:
+    def __init__(self, record: Record, task: asyncio.Task[object]) -> None:
         self.record = record
-        self.first = first
-        self._second: asyncio.Future[Reply] | None = None
+        self.task = task
+        self.second: asyncio.Task[Reply] | None = None
+        self.held: Held | None = None
+        self.over = False
+        """The first is: it answered, or failed, or was cancelled."""
         self._side: Record | None = None
-        self._winner: asyncio.Future[Reply] | None = None
+        self._winner: Reply | None = None
         self._known = len(record.lost)
+        self._asked = task.cancelling()
+        self._interrupted = False
 
-    def enter(self, second: asyncio.Future[Reply], side: Record) -> None:
+    def enter(self, second: asyncio.Task[Reply], side: Record) -> None:
         """A second request, and the record that it fills in."""
-        self._second, self._side = second, side
+        self.second, self._side = second, side
 
-    @property
-    def running(self) -> list[asyncio.Future[Reply]]:
-        """Who has not come in yet."""
-        return [each for each in (self.first, self._second) if each is not None and not each.done()]
+    def interrupt(self) -> None:
+        """The second is there: the first need not go on."""
+        if not self.over:
+            self._interrupted = True
+            self.task.cancel()
 
-    def first_wins(self) -> Reply:
-        """The first's answer; raises what it raised."""
-        reply = self.first.result()
-        self._winner = self.first
+    def interrupted(self) -> bool:
+        """The first is over: by `interrupt`, and by nobody else? Its cancel is taken back, as by `asyncio.timeout`."""
+        self.over = True
+        return self._interrupted and self.task.uncancel() <= self._asked
+
+    def first_wins(self, reply: Reply) -> Reply:
+        """The first's answer."""
+        self._winner = reply
         return reply
 
     def second_wins(self) -> Reply:
-        """The second's answer; the record now tells of it."""
-        assert self._second is not None
+        """The second's answer, or what it raised; the record now tells of it."""
+        assert self.second is not None
         assert self._side is not None
-        reply = self._second.result()
-        self._winner = self._second
+        reply = self._winner = self.second.result()
         record, side = self.record, self._side
         record.model, record.target, record.first_byte_ns = side.model, side.target, side.first_byte_ns
         record.commit, record.hedge = side.commit, "won"
+        marked = [msgspec.structs.replace(each, why=HEDGE) for each in record.lost[self._known :]]
+        record.lost = (*record.lost[: self._known], *marked)
+        if reply.stream is None:
+            _take_over(record, side)
+        else:
+            reply.stream.on_end(partial(_stream_ended, record, side))
         return reply
 
     async def clear(self) -> None:
         """See the class. Raises `CancelledError`, and lets the winner's answer go, if the caller leaves meanwhile."""
-        losers = [each for each in (self.first, self._second) if each is not None and each is not self._winner]
-        left = await _stop(losers)
-        for loser in losers:
-            if not loser.cancelled() and loser.exception() is None:
-                await _close(loser.result())
-                if loser is self.first:
-                    self.record.supersede(HEDGE)
-        self._book()
-        if left:
-            if self._winner is not None:
-                await _close(self._winner.result())
-            raise asyncio.CancelledError
-
-    def _book(self) -> None:
-        record, side = self.record, self._side
-        if side is None or self._second is None:
-            return
-        if self._winner is not self._second:
-            if side.billed:  # it came in all the same, too late
+        second, side = self.second, self._side
+        assert second is not None
+        assert side is not None
+        left = await _stop(second)
+        if second.cancelled() or second.exception() is not None or second.result() is not self._winner:
+            if not second.cancelled() and second.exception() is None:  # it came in all the same, too late
+                await _close(second.result())
+            if side.billed:
                 side.supersede(HEDGE)
             for each in side.lost:
-                record.lose(msgspec.structs.replace(each, why=HEDGE))
-            return
-        marked = [msgspec.structs.replace(each, why=HEDGE) for each in record.lost[self._known :]]
-        record.lost = (*record.lost[: self._known], *marked)
-        stream = self._second.result().stream
-        if stream is None:
-            _take_over(record, side)
-        else:
-            stream.on_end(partial(_stream_ended, record, side))
+                self.record.lose(msgspec.structs.replace(each, why=HEDGE))
+        if self.held is not None:
+            self.held.settle(0)  # what it cost is part of what the call cost
+        if left:
+            if self._winner is not None:
+                await _close(self._winner)
+            raise asyncio.CancelledError
 
 
 def _stream_ended(record: Record, side: Record, _end: StreamEnd) -> None:
@@ -110,16 +113,15 @@ def _take_over(record: Record, side: Record) -> None:
     record.book(side.billed, side.usage, nano)
 
 
-async def _stop(racers: Sequence[asyncio.Future[Reply]]) -> bool:
-    """Cancel, and wait until they have let go of everything. Was the waiting itself cancelled?"""
+async def _stop(second: asyncio.Task[Reply]) -> bool:
+    """Cancel, and wait until it has let go of everything. Was the waiting itself cancelled?"""
     left = False
-    for each in racers:
-        each.cancel()
-    while running := [each for each in racers if not each.done()]:
+    second.cancel()
+    while not second.done():
         try:
-            await asyncio.wait(running)
+            await asyncio.wait((second,))
         except asyncio.CancelledError:
-            left = True  # they are letting go: nothing of theirs takes time
+            left = True  # it is letting go: nothing of that takes time
     return left
 
 

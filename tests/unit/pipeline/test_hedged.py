@@ -201,8 +201,8 @@ def test_who_comes_in_at_the_same_moment_as_the_first_has_lost() -> None:
         answer, call = await house.ask(call)
         record = call.record
         assert await read(answer) == b"a"
-        assert record.lost == (Lost("b/m", "m", Usage(3, 4), 7000, HEDGE),), "it was closed, and had begun to cost"
-        assert (record.usage, record.cost_nano) == (Usage(3, 4), 14_000)
+        assert record.lost == (Lost("b/m", "m", PROMPT_LOST, 10_000, HEDGE),)
+        assert (record.usage, record.cost_nano) == (Usage(3, 4), 17_000)
         assert house.is_clean()
 
     run_virtually(scenario)
