@@ -72,6 +72,10 @@ bench-quota: setup ## measure how a fleet keeps one limit, beside peers (QUOTA_S
 faults: setup ## every fault, wherever it can strike, through library, daemon and batch: a table, and faults.json
 	@$(BIN)/python -m faults --json faults.json
 
+.PHONY: soak
+soak: setup ## an hour of mixed traffic, faults and reloads: does the daemon grow? (SOAK_SECONDS=60 for a look, SOAK_RATE=300)
+	@$(BIN)/python -m endurance.soak
+
 lab: ## boot N real nodes on this machine (root); JUMP=1 puts a jump host in front, LAB=folder makes another one
 	@$(PYTHON) -m lab up --nodes $(N) $(if $(JUMP),--jump)
 
