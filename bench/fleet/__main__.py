@@ -20,8 +20,11 @@ from types import FrameType
 from ai_client.bundle.assemble import assemble
 from ai_client.errors import AIClientError
 from bench.fleet import stages
+from bench.fleet.articles import articles
 from bench.fleet.drift import drift
 from bench.fleet.fleet import Fleet, missing
+from bench.fleet.keys import benchmark, rotate
+from bench.fleet.paper import paper
 from bench.fleet.stages import Row, Run
 from bench.fleet.variants import BROKEN, variant
 from lab.plan import PYTHONS
@@ -36,13 +39,12 @@ _SHOWN: tuple[Stage, ...] = (
 )
 _TRIED: tuple[Stage, ...] = (
     *(stages.check_blank, stages.deploy, stages.again, stages.commands, stages.upgrade),
-    *(stages.bad_releases, stages.killed, drift, stages.rollback, stages.uninstall),
+    *(stages.bad_releases, stages.killed, rotate, benchmark, drift, stages.rollback, stages.uninstall),
 )
-# The articles' playbook comes before ours is there, so that neither has the other's work to do.
 _MEASURED: tuple[Stage, ...] = (
-    *(stages.floor, stages.articles, stages.check_blank, stages.deploy, stages.again, stages.configure),
-    *(stages.commands, stages.upgrade, stages.bad_releases, stages.killed, drift, stages.rollback),
-    stages.uninstall,
+    *(stages.floor, articles, stages.check_blank, stages.deploy, stages.again, stages.configure),
+    *(stages.commands, stages.upgrade, stages.bad_releases, stages.killed, rotate, benchmark, drift),
+    *(stages.rollback, paper, stages.uninstall),
 )
 _KINDS: dict[str, tuple[int, float, int, tuple[Stage, ...]]] = {
     # nodes, requests a second on each, kills, stages
@@ -57,6 +59,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="bench.fleet", description="The collection on a lab of real nodes.")
     parser.add_argument("kind", choices=_KINDS)
     parser.add_argument("--nodes", type=int, help="how many  [default: 6, 5 or 50]")
+    parser.add_argument("--kills", type=int, help="how often the controller is killed  [default: 2, 0 or 10]")
     parser.add_argument("--only", default="", help="stages, with commas")
     parser.add_argument("--keep", action="store_true", help="leave the nodes and the folder for a look")
     parser.add_argument("--interpreter", action="append", default=[], help="a Python to compile releases with")
@@ -68,6 +71,7 @@ def main() -> int:
     nodes, rate, kills, chosen = _KINDS[given.kind]
     if given.only:
         chosen = tuple(stage for stage in chosen if stage.__name__ in given.only.split(","))
+    kills = kills if given.kills is None else given.kills
     signal.signal(signal.SIGTERM, _interrupt)
     begun = time.monotonic()
     folder = Path(tempfile.mkdtemp(prefix="ai-client-fleet-"))

@@ -28,10 +28,11 @@ def spent(lab: Plan) -> Cpu:
     """What was spent until now. A process that ended is in the figures of the one that waited for it."""
     ended = resource.getrusage(resource.RUSAGE_CHILDREN)
     alive = (int(number) for node in lab.nodes for number in nodes.processes(lab, node))
-    return Cpu(ended.ru_utime + ended.ru_stime, sum(map(_of, alive)))
+    return Cpu(ended.ru_utime + ended.ru_stime, sum(map(of, alive)))
 
 
-def _of(process: int) -> float:
+def of(process: int) -> float:
+    """The seconds of CPU of a process and of its children that have ended; 0 when it is gone."""
     try:
         stat = Path(f"/proc/{process}/stat").read_text("utf-8", "replace")
     except OSError:  # it has just ended

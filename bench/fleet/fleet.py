@@ -23,6 +23,7 @@ KEY: Final = "hs_the_first_key_0001"
 NEXT_KEY: Final = "hs_the_second_key_0002"
 
 _PORT: Final = 4010
+_PLAIN: Final = {"ANSIBLE_NOCOLOR": "1", "ANSIBLE_FORCE_COLOR": "0"}
 _RECAP: Final = re.compile(r"^(\S+)\s+: ok=(\d+)\s+changed=(\d+)\s+unreachable=(\d+)\s+failed=(\d+)", re.MULTILINE)
 
 
@@ -113,9 +114,7 @@ class Fleet:
         words = self._here(str(ROOT / ".venv-ansible" / "bin" / "ansible-playbook"), "-i", str(self._inventory), name)
         for variable, value in said.items():
             words += ["-e", f"{variable}={value}"]
-        return [*words, *more], self._all(
-            {"HOLYSHEEP_API_KEY": key, "ANSIBLE_NOCOLOR": "1", "ANSIBLE_FORCE_COLOR": "0"}
-        )
+        return [*words, *more], self._all({**_PLAIN, "HOLYSHEEP_API_KEY": key, "AI_API_KEY_NEXT": NEXT_KEY})
 
     def play(self, name: str, bundle: Path, more: Iterable[str] = (), *, key: str = KEY) -> Play:
         """Run a playbook to its end."""
@@ -135,6 +134,13 @@ class Fleet:
             output,
             spent(self.lab).since(before),
         )
+
+    def ask_all(self, module: str, arguments: str) -> str:
+        """Run one module of Ansible's on all nodes, without a playbook; what it printed."""
+        program = str(ROOT / ".venv-ansible" / "bin" / "ansible")
+        words = self._here(program, "all", "-i", str(self._inventory), "--become", "-m", module, "-a", arguments)
+        done = subprocess.run(words, cwd=ROOT, env=self._all(_PLAIN), capture_output=True, text=True, check=False)
+        return done.stdout + done.stderr
 
     def open(self, node: str, command: str, **options: object) -> subprocess.Popen[bytes]:
         """Start a command on a node; `options` are Popen's."""

@@ -19,9 +19,11 @@ import pytest
 
 from ai_client.bundle import archive, release
 from ai_client.bundle.release import Archive, File, Manifest
-from bench.fleet import caller
+from bench.fleet import caller, cost, paper
 from bench.fleet.__main__ import table
+from bench.fleet.cost import Cpu
 from bench.fleet.drift import PLANTED
+from bench.fleet.fleet import Play
 from bench.fleet.stages import Row
 from bench.fleet.traffic import Traffic
 from bench.fleet.variants import BROKEN, variant
@@ -41,6 +43,23 @@ def test_traffic_is_sound_only_if_every_node_was_answered() -> None:
     broken = Traffic([0.1], ["a: status 500"], {"a": 1})
     assert not broken.sound
     assert broken.told == "1 of 2 requests failed (a: status 500)"
+
+
+def test_a_larger_fleet_is_worked_out_from_what_each_node_costs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "cpu_count", lambda: 2)
+    ten = Play(0, 30.0, {}, {}, "", Cpu(20.0, 5.0))
+    one = Play(0, 4.0, {}, {}, "", Cpu(2.0, 0.5))
+    assert "3 batches × 4.0 s (one node alone) + 500 × 2.00 s" in paper.worked(ten, one, 10, 0.0)
+    assert "= 512 s; a node spends 0.50 s" in paper.worked(ten, one, 10, 0.0)
+    assert "500 × 11.7 MB / 117 MB/s = 562 s" in paper.worked(ten, one, 10, 11.7)
+
+
+def test_the_time_of_a_process_is_read_as_the_kernel_tells_it() -> None:
+    assert Cpu(3.0, 5.0).since(Cpu(1.0, 2.0)) == (2.0, 3.0)
+    assert cost.of(os.getpid()) > 0
+    with subprocess.Popen(["true"]) as gone:
+        pass
+    assert cost.of(gone.pid) == 0
 
 
 def test_twelve_kinds_of_drift_are_planted() -> None:
