@@ -90,7 +90,9 @@ def build(config: Config, shared: Shared) -> Service:
 
 def _hedging(hedge: Hedge) -> HedgeSettings:
     share = hedge.budget_percent / 100
-    return HedgeSettings(frozenset(hedge.models), hedge.percentile, hedge.min_samples, share, hedge.other_models)
+    return HedgeSettings(
+        frozenset(hedge.models), hedge.percentile, hedge.min_samples, share, hedge.other_models, hedge.min_priority
+    )
 
 
 def _budgets(config: Config, shared: Shared) -> Budgets | None:

@@ -183,7 +183,7 @@ def _summary(record: Record) -> str:
     usage = record.usage
     parts = [
         record.target or record.model,
-        f"{usage.input_tokens:,} tokens in, {usage.output_tokens:,} out",
+        f"{'about ' if usage.estimated else ''}{usage.input_tokens:,} tokens in, {usage.output_tokens:,} out",
         usd(record.cost_nano / _NANO) if record.cost_nano or not usage.total_tokens else "cost unknown",
         f"{record.duration_ns / _NANO:.1f} s",
     ]
@@ -203,6 +203,7 @@ def _told(said: Said) -> dict[str, Any]:
         "attempts": record.attempts,
         "input_tokens": record.usage.input_tokens,
         "output_tokens": record.usage.output_tokens,
+        "usage_estimated": record.usage.estimated,
         "cost_usd": record.cost_nano / _NANO,
         "seconds": round(record.duration_ns / _NANO, 3),
         "request_id": record.request_id,

@@ -21,6 +21,9 @@ class Hedge:
     )
     min_samples: int = key(integer(20, 1000), 100, "Answers of a target that must be known before.")
     budget_percent: float = key(number(0, 100), 5.0, "The most calls of a target that are asked twice.", unit="%")
+    min_priority: int = key(
+        integer(1, 10), 3, "Calls below this priority never are: a batch, which has 2, is in no hurry."
+    )
     other_models: bool = key(
         boolean(), False, "Whether the second request may go to another model, one of [models] fallback."
     )

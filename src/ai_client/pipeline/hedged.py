@@ -65,7 +65,7 @@ class Hedged:
         """Pass on what is not to be asked twice, as it is: then nothing is added to it."""
         call, target = attempt.call, attempt.target
         hedging = self._parts.hedging
-        if call.endpoint is OTHER or call.record.hedge or not hedging.settings.covers(target.model):
+        if call.endpoint is OTHER or call.record.hedge or not hedging.settings.covers(target.model, call.priority):
             return self._inner(attempt)
         others = self._others(attempt)
         if not others:

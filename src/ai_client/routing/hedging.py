@@ -26,10 +26,11 @@ class HedgeSettings(msgspec.Struct, frozen=True):
     min_samples: int = 100
     share: float = 0.05
     other_models: bool = False
+    min_priority: int = 1
 
-    def covers(self, model: str) -> bool:
-        """May calls that go to this model be hedged?"""
-        return ANY in self.models or model in self.models
+    def covers(self, model: str, priority: int) -> bool:
+        """May calls that go to this model, with this priority, be hedged?"""
+        return priority >= self.min_priority and (ANY in self.models or model in self.models)
 
 
 class Denied(enum.StrEnum):

@@ -130,3 +130,13 @@ def test_a_provider_that_does_not_stream_is_said_so(tmp_path: Path) -> None:
         stage.call(server.close)
     assert result.exit_code == 1
     assert result.stderr.strip()
+
+
+def test_a_count_of_ours_says_so(tmp_path: Path) -> None:
+    arguments = ["Hello", "--direct", "--model", "gpt-4.1", "--max-tokens", "5"]
+    with Stage(tmp_path) as stage:
+        runner = CliRunner(env={"AI_CLIENT_API__STREAM_USAGE": "false"})
+        result = runner.invoke(cli, ["chat", "--config", str(stage.conf), *arguments])
+        told = runner.invoke(cli, ["chat", "--config", str(stage.conf), "--json", *arguments])
+    assert ", about 2 tokens in, " in result.stderr
+    assert json.loads(told.stdout)["usage_estimated"]

@@ -265,6 +265,7 @@ def test_why_a_call_is_not_asked_twice(denied: Denied, changes: dict[str, Any], 
         ({"chain": (A, A)}, {}),
         ({"models": frozenset({"n"})}, {}),
         ({"min_samples": 21}, {}),
+        ({"min_priority": 6}, {}),
         ({}, {"endpoint": Endpoint.OTHER, "fields": Fields("m"), "path": "/x"}),
     ],
 )

@@ -13,7 +13,8 @@ TARGET = Target("p", "m", "m")
 
 @pytest.mark.parametrize(("models", "covered"), [({"*"}, True), ({"m"}, True), ({"other"}, False)])
 def test_models_that_may_be_asked_twice(models: set[str], covered: bool) -> None:
-    assert HedgeSettings(models=frozenset(models)).covers("m") == covered
+    assert HedgeSettings(models=frozenset(models)).covers("m", 1) == covered
+    assert not HedgeSettings(models=frozenset(models), min_priority=3).covers("m", 2)
 
 
 def test_too_little_is_known_at_first_and_streams_are_apart() -> None:
