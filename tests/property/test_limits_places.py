@@ -34,6 +34,7 @@ class Moves:
         self.rng = random.Random(seed)
         self.now = 10**12
         self.heard: dict[str, PlaceAnswer] = {}
+        self.adaptive = seed % 2
 
     def next(self) -> PlaceAsk:
         rng = self.rng
@@ -51,6 +52,10 @@ class Moves:
             rng.choice([1, 1, 1, 3]),
             share_ms=10_000,
             leaving=rng.random() < 0.05,
+            least=2 * self.adaptive,
+            most=rng.choice([30, 30, 9]) * self.adaptive,
+            size=rng.choice([0, last.size]),
+            delta=rng.choice([0, 700, 1_500, -4_000]) * self.adaptive,
         )
 
 

@@ -36,7 +36,7 @@ class Guard:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Adaptive:
-    """How many calls are under way at once at a target, found out from its latency, within bounds."""
+    """How many calls are under way at once at a target, found out from its latency: for all nodes that share limits."""
 
     enabled: bool = key(boolean(), False, "Whether each target's concurrency is adapted at all.")
     min_concurrent: int = key(integer(1, 10**6), 2, "The fewest at once, however slow the target is.")

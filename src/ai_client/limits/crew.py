@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Collection
+from collections.abc import Callable
+from collections.abc import Set as AbstractSet
 
 from ai_client.clock import Clock
 from ai_client.limits.gate import Gate
+from ai_client.limits.gradient import AdaptiveLimit
 from ai_client.limits.lease import StoreAwayError
 from ai_client.limits.member import Mode, Terms
 from ai_client.limits.places import PlaceAnswer, PlaceAsk, PlaceStore
@@ -25,12 +27,15 @@ _LEAVE_AFTER = 10  # idle turns
 class Berth:
     """One limit of the fleet as this member sees it: how many places to ask for, and to use without an answer."""
 
-    def __init__(self, limit: str, gate: Gate, total: int, terms: Terms) -> None:
-        """`gate` begins with no place at all."""
+    def __init__(self, limit: str, gate: Gate, total: int, terms: Terms, adaptive: AdaptiveLimit | None = None) -> None:
+        """`gate` begins with no place at all. `adaptive` is where the number of places is found out; `total` then is
+        what the fleet begins with.
+        """
         self.limit = limit
         self.gate = gate
         self.total = total
         self.terms = terms
+        self.adaptive = adaptive
         self.mode = Mode.JOINING
         self.members = 0
         self.due_ns = 0
@@ -43,9 +48,10 @@ class Berth:
         self._usual = 0
         self._idle = 0
         self._rivals = 0
+        self._size = 0
         self._present = False
         self._least_pause_ns = _LEAST_PAUSE_NS
-        gate.resize(0)
+        self._use(0)
         gate.on_full = self._full
 
     def _full(self) -> None:
@@ -68,7 +74,8 @@ class Berth:
             ahead = self._usual - using + self._usual // 4 + 1
         want = 0 if leaving else min(self.total, using + waiting + ahead)
         if leaving:
-            self.gate.resize(0)
+            self._use(0)
+        pace = self.adaptive.pace if self.adaptive is not None else None
         self._sent_ns = now_ns
         terms = self.terms
         return PlaceAsk(
@@ -83,6 +90,10 @@ class Berth:
             terms.lease_ns // _MS,
             terms.share_ns // _MS,
             leaving,
+            pace.least if pace is not None else 0,
+            pace.most if pace is not None else 0,
+            self._size,
+            self.adaptive.news() if self.adaptive is not None else 0,
         )
 
     def heard(self, ask: PlaceAsk, answer: PlaceAnswer, now_ns: int) -> None:
@@ -94,8 +105,11 @@ class Berth:
         self._ends_ns = self._sent_ns + self.terms.lease_ns
         self._held = answer.places
         self._rivals = answer.rivals
+        if self.adaptive is not None:
+            self.adaptive.heard(ask.delta)
+            self.total, self._size = answer.size // 1000, answer.size
         self._least_pause_ns = max(_LEAST_PAUSE_NS, answer.members * _PER_MEMBER_NS)
-        self.gate.resize(answer.places if now_ns < self._ends_ns else 0)
+        self._use(answer.places if now_ns < self._ends_ns else 0)
         pause = _BUSY_NS if self.gate.running or self.gate.waiting else _IDLE_NS
         if self.gate.waiting:
             pause = _SHORT_NS
@@ -108,8 +122,18 @@ class Berth:
         if now_ns < self._ends_ns or self.mode is Mode.JOINING:
             return
         alone = not self.terms.fail_closed and self.share and now_ns - self._heard_ns < self.terms.share_ns
+        # what 429s have cut meanwhile grows back by one place at a time
+        most = (self.gate.places or 0) + 1 if self.mode is Mode.ALONE else self.share
         self.mode = Mode.ALONE if alone else Mode.CLOSED
-        self.gate.resize(self.share if alone else 0)
+        places = min(self.share, most) if alone else 0
+        self._use(places)
+        if self.adaptive is not None and alone:
+            self.adaptive.alone(self._size / 1000, self.share, places)
+
+    def _use(self, places: int) -> None:
+        self.gate.resize(places)
+        if self.adaptive is not None:
+            self.adaptive.told(self._size / 1000 or float(self.total), places)
 
 
 class Crew:
@@ -129,20 +153,20 @@ class Crew:
         order = list(Mode)
         return max((each.mode for each in self.berths.values()), key=order.index, default=Mode.JOINING)
 
-    def join(self, limit: str, gate: Gate, total: int) -> None:
-        """Let this gate take part in the fleet's limit of that name, which has `total` places."""
+    def join(self, limit: str, gate: Gate, total: int, adaptive: AdaptiveLimit | None = None) -> None:
+        """Let this gate take part in the fleet's limit of that name, which has, or begins with, `total` places."""
         known = self.berths.get(limit)
         if known is not None and known.gate is gate:
-            known.total = total
+            known.total = total if adaptive is None else known.total
             known.due_ns = 0
         else:
-            berth = self.berths[limit] = Berth(limit, gate, total, self._terms)
+            berth = self.berths[limit] = Berth(limit, gate, total, self._terms, adaptive)
             berth.wake = self._call
         self._awake()
 
-    def keep(self, limits: Collection[str]) -> None:
-        """Only these are configured here: the leases of others end by themselves."""
-        for limit in self.berths.keys() - set(limits):
+    def keep(self, limits: AbstractSet[str]) -> None:
+        """Of limits that are configured, only these are: the leases of others end by themselves."""
+        for limit in [each for each, berth in self.berths.items() if berth.adaptive is None and each not in limits]:
             del self.berths[limit]
 
     async def close(self) -> None:

@@ -9,8 +9,8 @@ import msgspec
 
 from ai_client.config.rates import WINDOWS, Rates
 from ai_client.config.snapshot import Config, Limit
-from ai_client.limits.adaptive import Pace
 from ai_client.limits.base import MINUTE_NS, SECOND_NS, Kind, Rate, Settings, rate
+from ai_client.limits.gradient import Pace
 
 _LONG: Final = ("hour", "day")  # windows of which a tenth may be spent at once, unless something else is said
 

@@ -73,6 +73,9 @@ class Pools(msgspec.Struct, frozen=True):
         wait = 0
         if quotas is not None and (limiter := quotas.providers.get(target.key)) is not None:
             wait = limiter.shortage(need)
+        if quotas is not None and quotas.heed is not None and quotas.heed.gates:
+            taught = quotas.heed.find(target)
+            wait = wait if taught is None else max(wait, taught.shortage(need))
         if self.adaptive is not None and (paced := self.adaptive.targets.get(target.name)) is not None:
             wait = max(wait, paced.gate.shortage(NOTHING))
         return wait

@@ -330,9 +330,9 @@ def test_other_settings_take_effect_and_what_is_gone_is_forgotten() -> None:
         node.crew.join("l", node.gate, 4)
         await pass_seconds(5)
         assert node.under_way == 4
-        node.crew.keep(["l"])
+        node.crew.keep({"l"})
         assert set(node.crew.berths) == {"l"}
-        node.crew.keep([])
+        node.crew.keep(set())
         assert node.crew.berths == {}
 
     play(scene, 1, 10)

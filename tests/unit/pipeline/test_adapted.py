@@ -14,8 +14,9 @@ from ai_client.errors import (
     UpstreamStatusError,
     UpstreamTimeoutError,
 )
-from ai_client.limits.adaptive import Adaptive, Pace, Target
+from ai_client.limits.adaptive import Adaptive, Target
 from ai_client.limits.base import Settings
+from ai_client.limits.gradient import Pace
 from ai_client.model.call import Attempt
 from ai_client.model.reply import Reply
 from ai_client.pipeline.adapted import Adapted

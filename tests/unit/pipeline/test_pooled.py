@@ -23,9 +23,10 @@ from ai_client.errors import (
     UpstreamStatusError,
     UpstreamTimeoutError,
 )
-from ai_client.limits.adaptive import Adaptive, Pace
+from ai_client.limits.adaptive import Adaptive
 from ai_client.limits.backends.memory import MemoryLimiter
 from ai_client.limits.estimate import Habits
+from ai_client.limits.gradient import Pace
 from ai_client.limits.pauses import Pauses
 from ai_client.model.call import Attempt, Call, Target
 from ai_client.model.reply import Reply

@@ -71,7 +71,7 @@ class Keeper:
         )
         client = redis.connect(wanted_.redis_url, wanted_.redis_ca)
         store = redis.RedisStore(client, wanted_.namespace)
-        self.crew = Crew(places.RedisPlaces(client, wanted_.namespace), terms, self._clock)
+        self.crew = self.adaptive.crew = Crew(places.RedisPlaces(client, wanted_.namespace), terms, self._clock)
         fleet = Fleet(store, terms, self._clock, on_mode=on_mode, on_pause=self.pauses.hear)
         self.fleet = fleet
         self._make = lambda name, settings: fleet.make(name, _said(name), settings, keep=name.startswith("provider:"))
@@ -115,7 +115,7 @@ class Keeper:
         else:
             self.heed.forget()
         if self.crew is not None:
-            self.crew.keep([f"limit:{name}:{value}" for name, (_, each) in kept.items() for value in each.by_value])
+            self.crew.keep({f"limit:{name}:{value}" for name, (_, each) in kept.items() for value in each.by_value})
         order = list(VALUE_OF)
         self.scopes = [
             kept[each.name][1] for each in sorted(config.quotas.values(), key=lambda e: order.index(e.scope))

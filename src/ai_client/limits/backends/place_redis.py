@@ -47,7 +47,7 @@ class RedisPlaces:
         for ask in asks:
             keys = [f"{{{self._namespace}:places:{ask.limit}}}:{key}" for key in _KEYS]
             words = (ask.total, ask.want, ask.using, ask.held, ask.share, ask.weight, ask.lease_ms, ask.share_ms)
-            law = (SWEEP_MS, RECOVERY_MS, HUNGRY_MS, _KEEP_MS)
+            law = (ask.least, ask.most, ask.size, ask.delta, SWEEP_MS, RECOVERY_MS, HUNGRY_MS, _KEEP_MS)
             pipe.execute_command("EVALSHA", _SHA, len(keys), *keys, now, ask.member, *words, int(ask.leaving), *law)
         found: list[Any] = await pipe.execute()
         return found

@@ -14,6 +14,7 @@ class _Limit:
     def __init__(self, now: int) -> None:
         self.born = self.swept = now
         self.reserved = 0
+        self.size = 0
         self.held: dict[str, int] = {}
         self.until: dict[str, int] = {}
         self.last: dict[str, int] = {}
@@ -64,16 +65,21 @@ class MemoryPlaces:
         limit.until[me] = now + ask.lease_ms
         limit.last[me] = now
         _sweep(limit, now, ask.share_ms)
+        total = ask.total
+        if ask.most:
+            size = (limit.size or ask.size or total * 1000) + ask.delta
+            limit.size = min(max(size, ask.least * 1000), ask.most * 1000)
+            total = limit.size // 1000
         if ask.leaving:
             limit.forget(me)
-            return PlaceAnswer(0, 0, len(limit.last))
+            return PlaceAnswer(0, 0, len(limit.last), 0, limit.size)
         recovering = now < limit.born + RECOVERY_MS
         limit.weights[me] = ask.weight
-        wanted = ask.share if recovering else ask.total * ask.weight // sum(limit.weights.values())
+        wanted = ask.share if recovering else total * ask.weight // sum(limit.weights.values())
         others = sum(limit.shares.values()) - limit.shares.get(me, 0)
-        limit.shares[me] = max(0, min(wanted, ask.total - others))
+        limit.shares[me] = max(0, min(wanted, total - others))
         rivals = [each for each in limit.hungry if each != me]
-        places, part = _places(limit, ask, now, rivals, recovering=recovering)
+        places, part = _places(limit, ask, total, now, rivals, recovering=recovering)
         counted = max(places, ask.using)
         if counted:
             limit.held[me] = counted
@@ -81,7 +87,7 @@ class MemoryPlaces:
             limit.hungry.pop(me, None)
         elif places > part or me not in limit.hungry:
             limit.hungry[me] = now  # it had more than its part: to the end of the line
-        return PlaceAnswer(places, limit.shares[me], len(limit.last), len(rivals))
+        return PlaceAnswer(places, limit.shares[me], len(limit.last), len(rivals), limit.size)
 
 
 def _sweep(limit: _Limit, now: int, share_ms: int) -> None:
@@ -95,16 +101,18 @@ def _sweep(limit: _Limit, now: int, share_ms: int) -> None:
         del limit.hungry[member]
 
 
-def _places(limit: _Limit, ask: PlaceAsk, now: int, rivals: list[str], *, recovering: bool) -> tuple[int, int]:
+def _places(
+    limit: _Limit, ask: PlaceAsk, total: int, now: int, rivals: list[str], *, recovering: bool
+) -> tuple[int, int]:
     """How many the member gets, what it has being free to be given again; and how many are its part, rounded down."""
     me = ask.member
-    room = ask.total - sum(limit.held.values()) - limit.reserved
+    room = total - sum(limit.held.values()) - limit.reserved
     if recovering:
         return max(0, min(ask.held, ask.want, room)), 0
     if not rivals:
         return max(0, min(ask.want, room)), 0
     content = sum(places for member, places in limit.held.items() if member not in limit.hungry)
-    pot = max(0, ask.total - limit.reserved - content) * ask.weight
+    pot = max(0, total - limit.reserved - content) * ask.weight
     weight = ask.weight + sum(limit.weights[each] for each in rivals)
     since = limit.hungry.get(me, now)
     older = sum(limit.hungry[each] < since for each in rivals)

@@ -1,7 +1,7 @@
 -- One step of the law that limits/places.py states; limits/backends/place_store.py is the same in Python.
 -- KEYS: state, held, lease ends, last seen, weights, shares, hungry: all of one limit, in one slot.
 -- ARGV: now (-1: the server's clock), member, total, want, using, held, share, weight, lease_ms, share_ms, leaving,
---       SWEEP_MS, RECOVERY_MS, HUNGRY_MS, KEEP_MS.
+--       least, most, size, delta, SWEEP_MS, RECOVERY_MS, HUNGRY_MS, KEEP_MS.
 local state, held, ends, last, weights, shares, hungry = unpack(KEYS)
 local now, me = tonumber(ARGV[1]), ARGV[2]
 if now < 0 then
@@ -9,13 +9,14 @@ if now < 0 then
   now = t[1] * 1000 + math.floor(t[2] / 1000)
 end
 local N = {}
-for i = 3, 15 do N[i] = tonumber(ARGV[i]) end
+for i = 3, 19 do N[i] = tonumber(ARGV[i]) end
 local total, want, using, reported, share, weight = N[3], N[4], N[5], N[6], N[7], N[8]
 local lease_ms, share_ms, leaving = N[9], N[10], ARGV[11] == '1'
-local SWEEP, RECOVERY, HUNGRY, KEEP = N[12], N[13], N[14], N[15]
+local least, most, size, delta = N[12], N[13], N[14], N[15]
+local SWEEP, RECOVERY, HUNGRY, KEEP = N[16], N[17], N[18], N[19]
 local floor, min, max = math.floor, math.min, math.max
 
-local S = { born = now, swept = now, reserved = 0, weight = 0, shares = 0, waiting = 0 }
+local S = { born = now, swept = now, reserved = 0, weight = 0, shares = 0, waiting = 0, size = 0 }
 local flat = redis.call('HGETALL', state)
 for i = 1, #flat, 2 do S[flat[i]] = tonumber(flat[i + 1]) end
 local function of(key, member) return tonumber(redis.call('HGET', key, member)) or 0 end
@@ -48,6 +49,12 @@ if now < S.swept or now - S.swept >= SWEEP then
   for _, member in ipairs(redis.call('ZRANGEBYSCORE', hungry, '-inf', '+inf')) do
     if tonumber(redis.call('ZSCORE', last, member)) < now - HUNGRY then sated(member) end
   end
+end
+
+if most > 0 then
+  if S.size == 0 then S.size = size > 0 and size or total * 1000 end
+  S.size = min(max(S.size + delta, least * 1000), most * 1000)
+  total = floor(S.size / 1000)
 end
 
 local places, part, rivals = 0, 0, 0
@@ -101,4 +108,4 @@ end
 
 for name, value in pairs(S) do redis.call('HSET', state, name, string.format('%.0f', value)) end
 for _, key in ipairs(KEYS) do redis.call('PEXPIRE', key, KEEP) end
-return { places, share, redis.call('ZCARD', last), rivals }
+return { places, share, redis.call('ZCARD', last), rivals, S.size }

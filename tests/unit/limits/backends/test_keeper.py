@@ -160,9 +160,16 @@ def test_places_are_the_fleet_s_where_there_is_one(run: Run, tmp_path: Path) -> 
         held.append(await waiting)
         assert (first.running, second.running) == (3, 1)
         assert keepers[0].state()["places"] == "shared"
+        adaptive: Sections = {**sections, "adaptive": {"enabled": "yes", "initial_concurrent": 2}}
+        for each in keepers:
+            each.set(configured(tmp_path, adaptive))
+        targets = [each.adaptive.of("holysheep/m", "holysheep") for each in keepers]
+        late = clock.monotonic_ns() + 20 * SECOND
+        held += [await target.gate.reserve(need(1), who(), late) for target in targets]
+        assert [target.gate.places for target in targets] == [1, 1]
         keepers[0].set(configured(tmp_path, {"fleet": fleet}))
         assert keepers[0].crew is not None
-        assert keepers[0].crew.berths == {}
+        assert set(keepers[0].crew.berths) == {"target:holysheep/m"}  # until it has been idle for a while
         for reservation in held:
             reservation.release()
         await asyncio.gather(*(each.close() for each in keepers))

@@ -8,8 +8,9 @@ from collections.abc import Callable
 
 import pytest
 
-from ai_client.limits.adaptive import Adaptive, AdaptiveLimit, Pace
+from ai_client.limits.adaptive import Adaptive
 from ai_client.limits.base import Settings
+from ai_client.limits.gradient import AdaptiveLimit, Pace
 from ai_client.testing import FakeClock
 
 SECOND = 1_000_000_000

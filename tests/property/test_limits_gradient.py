@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ai_client.limits.adaptive import AdaptiveLimit, Pace
+from ai_client.limits.gradient import AdaptiveLimit, Pace
 
 SECOND = 10**9
 STEPS = st.lists(
