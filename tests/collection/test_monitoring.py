@@ -25,7 +25,7 @@ _OTHERS = {
 _GIVEN = {"node", "job"}
 """Labels that come with the scrape."""
 _WORDS = {
-    *("sum", "by", "max", "min", "count", "rate", "increase", "histogram_quantile", "time", "bool", "on"),
+    *("sum", "by", "max", "min", "count", "rate", "increase", "histogram_quantile", "time", "bool", "or", "vector"),
     *("label_values",),
 }
 

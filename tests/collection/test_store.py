@@ -16,13 +16,14 @@ _ASK = Ask("provider:p", "one", (Part(500, 60_000, 10, 5),))
 
 
 def test_the_clients_may_send_what_their_scripts_send_and_no_more() -> None:
-    scripts = [each for each in resources.files("ai_client.limits.backends").iterdir() if each.name.endswith(".lua")]
-    assert scripts
-    sent = {name.lower() for each in scripts for name in re.findall(r"redis\.call\('(\w+)'", each.read_text("utf-8"))}
+    backends = [each for each in resources.files("ai_client.limits.backends").iterdir() if each.is_file()]
+    sources = {each.name: each.read_text("utf-8") for each in backends}
+    assert "lease.lua" in sources
+    sent = {name.lower() for text in sources.values() for name in re.findall(r"redis\.call\('(\w+)'", text)}
+    sent |= {name.lower() for text in sources.values() for name in re.findall(r'_command\("([A-Z]+)"', text)}
     # by these it gets the script there, and connects
-    assert set(defaults("quota_store", "vars")["ai_store_client_commands"]) == sent | {
-        *("evalsha", "script|load", "hello", "ping"),
-    }
+    reaching = {"evalsha", "script|load", "hello", "ping"}
+    assert set(defaults("quota_store", "vars")["ai_store_client_commands"]) == sent | reaching
 
 
 def test_they_get_along_with_that(run: Run, tmp_path: Path) -> None:
@@ -37,6 +38,8 @@ def test_they_get_along_with_that(run: Run, tmp_path: Path) -> None:
         store = RedisStore(connect(server.url.replace("redis://", "redis://quota:secret@")), "ns")
         (answer,) = await store.exchange([_ASK])
         assert answer.members == 1
+        await store.tell("p", b"words", 1000)
+        assert await store.told("p") == b"words"
         refused = await admin.execute_command("ACL", "LOG")
         await store.close()
         await admin.aclose()
