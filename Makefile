@@ -73,8 +73,12 @@ faults: setup ## every fault, wherever it can strike, through library, daemon an
 	@$(BIN)/python -m faults --json faults.json
 
 .PHONY: soak
-soak: setup ## an hour of mixed traffic, faults and reloads: does the daemon grow? (SOAK_SECONDS=60 for a look, SOAK_RATE=300)
+soak: setup ## an hour of mixed traffic, faults and reloads: does the daemon grow? (SOAK_SECONDS=60, SOAK_RATE=300)
 	@$(BIN)/python -m endurance.soak
+
+.PHONY: cancellations
+cancellations: setup ## 100,000 calls given up at every point of their way: is anything left behind?
+	@$(BIN)/python -m endurance.cancellations
 
 lab: ## boot N real nodes on this machine (root); JUMP=1 puts a jump host in front, LAB=folder makes another one
 	@$(PYTHON) -m lab up --nodes $(N) $(if $(JUMP),--jump)
