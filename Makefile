@@ -80,6 +80,10 @@ soak: setup ## an hour of mixed traffic, faults and reloads: does the daemon gro
 cancellations: setup ## 100,000 calls given up at every point of their way: is anything left behind?
 	@$(BIN)/python -m endurance.cancellations
 
+.PHONY: chaos
+chaos: setup ## kill -9, SIGTERM and SIGHUP at random, under load and with a batch (CHAOS_SECONDS=120, CHAOS_SEED)
+	@$(BIN)/python -m endurance.chaos
+
 lab: ## boot N real nodes on this machine (root); JUMP=1 puts a jump host in front, LAB=folder makes another one
 	@$(PYTHON) -m lab up --nodes $(N) $(if $(JUMP),--jump)
 
