@@ -18,7 +18,8 @@ from bench.fleet.fleet import ROOT, Fleet, Play
 from bench.fleet.traffic import Traffic, traffic
 
 DEPLOY = "ai_client.fleet.deploy"
-_MANY = 20
+MANY = 20
+"""From here on a fleet is measured by the bars that are about fifty nodes."""
 _CHECK = "ai-client --version && ai-client --health-check"
 
 
@@ -104,7 +105,7 @@ def deploy(run: Run) -> None:
     """The first deploy, on bare nodes."""
     run.deployed = play = run.fleet.play(DEPLOY, run.first)
     # three batches, one after another, cannot be as fast as all nodes at once where there are few of them
-    most = min(90.0, 3 * run.floor_s) if run.floor_s and len(run.fleet.names) >= _MANY else 90.0
+    most = min(90.0, 3 * run.floor_s) if run.floor_s and len(run.fleet.names) >= MANY else 90.0
     sound = play.sound and run.all_run(run.first)
     run.say("first deploy", f"{play.seconds:.1f} s{last(play)}", f"≤ {most:.0f} s", met=sound and play.seconds <= most)
 

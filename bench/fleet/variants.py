@@ -1,4 +1,4 @@
-"""Other releases, made of a sound one: a later version, and three that are broken on purpose."""
+"""Other releases, made of a sound one: a later version, and four that are broken on purpose."""
 
 from __future__ import annotations
 
@@ -61,11 +61,16 @@ if sys.argv[1:2] == ["serve"]:
 BROKEN: Final[Mapping[str, str]] = MappingProxyType(
     {
         "crashes": "import sys\nif sys.argv[1:2] == ['serve']:\n    sys.exit('broken on purpose')\n",
+        "crashes-once-switched-to": (
+            "import os, sys\nif sys.argv[1:2] == ['serve'] and 'LISTEN_FDS' in os.environ:\n"
+            "    sys.exit('broken on purpose')\n"
+        ),
         "errors": _LIAR.format(mode="errors"),
         "hangs": _LIAR.format(mode="hangs"),
     }
 )
-"""What stands before the program in a release that crashes at its start, answers errors, or never answers."""
+"""What stands before the program in a release that crashes at its start, crashes where the candidate did not, answers
+errors, or never answers."""
 
 
 def variant(sound: Path, out: Path, version: str, before: str = "") -> Path:
