@@ -215,7 +215,12 @@ class Gate:
         if self._waiting or (self._cap and self._running >= self._cap):
             return 1 + self._waiting + self.outlook(need, _ANYBODY).expected_ns
         now = self._clock.monotonic_ns()
-        return max(0, max((meter.wait_ns(need[kind], now) for kind, meter in self._meters), default=0))
+        longest = 0
+        for kind, meter in self._meters:
+            wait = meter.wait_ns(need[kind], now)
+            if wait > longest:  # noqa: PLR1730  max() costs a call
+                longest = wait
+        return longest
 
     def correct(self, reserved: Need, spent: Need) -> None:
         """Spend what is missing, give back what is over."""

@@ -62,20 +62,23 @@ class Pools(msgspec.Struct, frozen=True):
 
     def _standing(self, need: Need, now_ns: int, target: Target) -> int:
         """How a key stands with the target's model: 0, how long its quota is short, or that it is barred."""
-        quotas, health = self.quotas, self.health
-        left = self.refusals.left_ns(target) if self.refusals.until else 0
+        # on the way of every call, once for each key: what is nothing in good times costs one look
+        quotas, health, refusals = self.quotas, self.health, self.refusals
+        left = refusals.left_ns(target) if refusals.until else 0
         if quotas is not None and quotas.pauses.until:
             left = max(left, quotas.pauses.left_ns(target.name))
-        if health is not None and (known := health.targets.get(target.name)) is not None:
+        known = None if health is None else health.targets.get(target.name)
+        if known is not None and known.breaker.state:
             left = max(left, known.breaker.retry_after_ns(now_ns))
         if left:
             return BARRED + left
         wait = 0
-        if quotas is not None and (limiter := quotas.providers.get(target.key)) is not None:
-            wait = limiter.shortage(need)
-        if quotas is not None and quotas.heed is not None and quotas.heed.gates:
-            taught = quotas.heed.find(target)
-            wait = wait if taught is None else max(wait, taught.shortage(need))
+        if quotas is not None:
+            limiter = quotas.providers.get(target.key)
+            if limiter is not None:
+                wait = limiter.shortage(need)
+            if quotas.heed is not None and quotas.heed.gates and (taught := quotas.heed.find(target)) is not None:
+                wait = max(wait, taught.shortage(need))
         if self.adaptive is not None and (paced := self.adaptive.targets.get(target.name)) is not None:
             wait = max(wait, paced.gate.shortage(NOTHING))
         return wait

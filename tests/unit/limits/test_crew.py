@@ -40,7 +40,7 @@ class Node:
         await pass_seconds(0.001)
         if self.cut:
             raise StoreAwayError("cut off")
-        answers = [self.town.store.answer(ask) for ask in asks]
+        answers = await self.town.store.exchange(asks)
         await pass_seconds(0.001)
         return answers
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
+import msgspec
 import pytest
 
 from ai_client.errors import (
@@ -114,6 +115,20 @@ def test_what_says_that_it_was_too_much(error: AIClientError, cuts: int) -> None
             await read(answer)
         assert scene.target.gate.running == 0
         assert scene.target.cuts == 2 * cuts
+
+    run_virtually(scenario)
+
+
+def test_a_second_request_does_not_wait() -> None:
+    async def scenario(clock: FakeClock) -> None:
+        scene = Scene(clock)
+        tasks = [asyncio.create_task(scene.stage(make_attempt())) for _ in range(2)]
+        await asyncio.sleep(0)
+        with pytest.raises(RateLimitedError, match="second request"):
+            await scene.stage(msgspec.structs.replace(make_attempt(), hedge=True))
+        await asyncio.gather(*tasks)
+        await scene.stage(msgspec.structs.replace(make_attempt(), hedge=True))
+        assert scene.target.gate.running == 0
 
     run_virtually(scenario)
 

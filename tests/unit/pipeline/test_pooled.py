@@ -25,8 +25,10 @@ from ai_client.errors import (
 )
 from ai_client.limits.adaptive import Adaptive
 from ai_client.limits.backends.memory import MemoryLimiter
+from ai_client.limits.base import Kind
 from ai_client.limits.estimate import Habits
 from ai_client.limits.gradient import Pace
+from ai_client.limits.heed import Heed
 from ai_client.limits.pauses import Pauses
 from ai_client.model.call import Attempt, Call, Target
 from ai_client.model.reply import Reply
@@ -223,6 +225,20 @@ def test_short_paused_and_ill_keys_are_passed_over(run: Run) -> None:
     assert set(run(scene.ask(6))) == {"a"}  # it is merely short: the call waits there
     scene.quotas.pauses.hear("p.a/m", 2 * 10**9)
     assert set(run(scene.ask(6))) == {"b"}  # all are barred: the first to be free again
+
+
+def test_what_a_provider_said_of_one_key_s_limits_counts(run: Run) -> None:
+    scene = Scene()
+    heed = Heed(
+        scene.clock, scene.gates, lambda name, settings: MemoryLimiter(name, settings, scene.clock), lambda _: None
+    )
+    heed.learn("p.a", "m", {Kind.REQUESTS: 1}, 0)
+    scene.pools = msgspec.structs.replace(scene.pools, quotas=msgspec.structs.replace(scene.quotas, heed=heed))
+    scene.stage = Pooled(scene._answer, scene.pools, 6, scene.clock, [], scene._allow)
+    gate = heed.find(Target("p", "m", "m", "a"))
+    assert gate is not None
+    assert gate.try_reserve((1, 1, 0, 1, 0), 5) is not None
+    assert set(run(scene.ask(6))) == {"b", "c"}
 
 
 def test_a_limit_of_places_counts_as_short(run: Run) -> None:
