@@ -56,9 +56,12 @@ class Admission:
 
     max_in_flight: int = key(integer(0, 10**7), 0, "Calls under way at once, those that wait included; 0: no bound.")
     max_memory_mb: int = key(integer(0, 10**7), 0, "The bodies of their requests together; 0: no bound.", unit="MiB")
+    max_rss_mb: int = key(
+        integer(0, 10**7), 0, "The whole process's resident memory, looked at every second; 0: no bound.", unit="MiB"
+    )
     low_priority_percent: float = key(
         number(1, 100),
         50.0,
-        "How much of both bounds priority 1 may fill; it rises evenly to all of it for priority 10.",
+        "How much of these bounds priority 1 may fill; it rises evenly to all of it for priority 10.",
         unit="%",
     )

@@ -17,6 +17,7 @@ from ai_client.config.load import Loaded
 from ai_client.config.snapshot import Config
 from ai_client.daemon.app import Handler, Render
 from ai_client.daemon.auth import Gate
+from ai_client.daemon.footprint import give_back, resident_bytes
 from ai_client.daemon.listen import Address, check_exposure, check_metrics, parse_address
 from ai_client.errors import AIClientError
 from ai_client.lasting import Shared, open_daemon
@@ -206,7 +207,16 @@ class Daemon:
     async def _flush_forever(self) -> None:
         while True:
             await asyncio.sleep(_FLUSH_SECONDS)
+            self.weigh()
             await self._shared.flush()
+
+    def weigh(self) -> None:
+        """Tell admission how much memory there is, where it bounds that; what is free and kept goes back first."""
+        admission = self._shared.admission
+        if admission.max_resident:
+            admission.resident = resident_bytes()
+            if admission.tight and give_back():
+                admission.resident = resident_bytes()
 
     def _crashed(self, error: BaseException) -> None:
         self._shared.crash(error)

@@ -14,6 +14,7 @@ import httpx
 import pytest
 
 from ai_client.config.load import Loaded, load
+from ai_client.daemon import process
 from ai_client.daemon.process import Daemon, _address_of
 from ai_client.errors import ConfigurationError
 from ai_client.service import Service
@@ -197,5 +198,29 @@ def test_every_bound_of_the_daemon_reaches_its_server(run: Run, tmp_path: Path) 
             )
             # of this node, of the network, of the metrics
             assert [server.limits for server in daemon._servers] == [limits] * 3
+
+    run(scene())
+
+
+def test_memory_is_weighed_where_it_is_bounded(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    weights = iter([50 << 20, 90 << 20, 40 << 20, 90 << 20])
+    monkeypatch.setattr(process, "resident_bytes", lambda: next(weights))
+    monkeypatch.setattr(process, "give_back", iter([True, False]).__next__)
+
+    async def scene() -> None:
+        bound = {"admission": {"max_rss_mb": 100, "low_priority_percent": 80}}
+        async with serving(write_config(tmp_path, "http://127.0.0.1:1/v1", bound)) as (daemon, _):
+            for task in daemon._tasks:
+                task.cancel()  # it would be weighed every second besides
+            admission = daemon._shared.admission
+            daemon.weigh()
+            assert (admission.resident >> 20, admission.tight) == (50, False)
+            daemon.weigh()
+            assert (admission.resident >> 20, admission.tight) == (40, False), "what was free went back"
+            daemon.weigh()
+            assert (admission.resident >> 20, admission.tight) == (90, True)
+        async with serving(write_config(tmp_path, "http://127.0.0.1:1/v1")) as (daemon, _):
+            daemon.weigh()
+            assert daemon._shared.admission.resident == 0
 
     run(scene())

@@ -91,3 +91,22 @@ def test_what_is_past_fades() -> None:
     door.lets_in(0)
     door.lets_in(10)
     assert door.wait == 1
+
+
+def test_memory_is_bounded_and_low_priorities_have_less_of_it() -> None:
+    door = Door(max_rss_mb=100)
+    admission = door.admission
+    assert admission.max_resident == 100 * MIB
+    assert door.lets_in(5, priority=1)
+    admission.resident = 60 * MIB
+    assert bool(admission.tight)
+    assert not door.lets_in(5, priority=1)
+    assert door.lets_in(0, priority=1), "with nothing under way, waiting would make no room"
+    assert door.lets_in(5, size=40 * MIB, priority=10)
+    assert not door.lets_in(5, size=41 * MIB, priority=10)
+    admission.resident = 101 * MIB
+    assert not door.lets_in(5, priority=10)
+    assert admission.set(Settings()) is None
+    admission.resident = 1 << 50
+    assert door.admission.tight is False
+    assert admission.set(Settings(max_rss_mb=1)) is admission
