@@ -1,8 +1,9 @@
 """`make bench-goodput`: what is answered, and how quickly, when more is offered than can be answered.
 
-The upstream takes a tenth of a second and the daemon has 20 requests under way at once: so 200 a second can be
-answered, whatever the machine. Offered are half of it to five times as much, by the clock, with `[admission]` and
-without.
+The provider is the project's simulator. It takes a tenth of a second and the daemon has 20 requests under way at once:
+so 200 a second can be answered, whatever the machine. Offered are half of it to five times as much, by the clock, a
+third each of priority 10, 5 and 2, with `[admission]` and without. Passes when what is admitted stays as quick: the
+99th percentile at five times is at most twice that at once.
 """
 
 from __future__ import annotations
@@ -15,22 +16,52 @@ from pathlib import Path
 
 from bench import ours
 from bench.contestant import JSON_HEADERS
-from bench.lab import Lab
-from bench.openloop import Latencies
+from bench.openloop import Latencies, Share
 from bench.processes import LOAD_CORE, PROXY_CORE, Processes, free_port, pinned, wait_until_answers
 
 DELAY, UNDER_WAY, ADMITTED = 0.1, 20, 48
 CAPACITY = UNDER_WAY / DELAY
 OFFERED = (0.5, 1.0, 2.0, 5.0)
+PRIORITIES = (10, 5, 2)
 SECONDS, WARM = 6.0, 2.0
+FLAT = 2.0
+"""How many times the 99th percentile at once the capacity that at five times may be."""
 
 
 def measure(port: int, load: float) -> Latencies:
-    """Offer `load` times the capacity; answers other than 200 count as failed."""
+    """Offer `load` times the capacity; answers other than 200 count as refused."""
     argv = [sys.executable, "-m", "bench.openloop", "--port", str(port), "--rate", str(CAPACITY * load)]
     argv += ["--connections", "2000", "--seconds", str(SECONDS), "--warmup", str(WARM)]
+    argv += ["--priorities", *map(str, PRIORITIES)]
     done = subprocess.run(pinned(LOAD_CORE, argv), capture_output=True, text=True, check=True)
-    return Latencies(**json.loads(done.stdout))
+    found = json.loads(done.stdout)
+    shares = {name: Share(**share) for name, share in found.pop("by_priority").items()}
+    return Latencies(**found, by_priority=shares)
+
+
+def offer(load: float, bound: int) -> Latencies:
+    """One cell: a simulator, a daemon with that bound, and so much load."""
+    with tempfile.TemporaryDirectory() as folder, Processes(Path(folder)) as processes:
+        port, provider = free_port(), free_port()
+        argv = [ours.command(), "simulate", "--listen", f"127.0.0.1:{provider}", "--latency-ms", str(DELAY * 1e3)]
+        processes.start("simulator", argv, core=LOAD_CORE)
+        config = ours.write_config(Path(folder), port, provider)
+        wide, narrow = (f"max_concurrent_requests = {calls}" for calls in (100_000, UNDER_WAY))
+        text = config.read_text().replace(wide, narrow)
+        config.write_text(f"{text}\n[admission]\nmax_in_flight = {bound}\n")
+        daemon = processes.start("daemon", ours.serve_argv(config, port), core=PROXY_CORE)
+        wait_until_answers(daemon, port, JSON_HEADERS)
+        return measure(port, load)
+
+
+def row(load: float, bound: int, found: Latencies) -> str:
+    """A line of the table."""
+    shares = [found.by_priority[str(each)] for each in PRIORITIES]
+    cells = ["on" if bound else "off", f"{load:g}×", f"{found.answered / SECONDS:.0f}"]
+    cells += [f"{share.answered / max(share.answered + share.refused, 1):.0%}" for share in shares]
+    cells += [f"{found.p50_ms:.0f}", f"{found.p99_ms:.0f}", *(f"{share.p99_ms:.0f}" for share in shares)]
+    cells += [f"{found.refused_p99_ms:.1f}" if found.failed else "–"]
+    return "| " + " | ".join(cells) + " |"
 
 
 def main() -> None:
@@ -38,29 +69,20 @@ def main() -> None:
     print(
         f"{CAPACITY:.0f} requests a second can be answered, each in {DELAY * 1e3:.0f} ms; max_in_flight = {ADMITTED}\n"
     )
-    print(
-        "| admission | offered | answered in the end | refused or failed | p50 ms | p99 ms |\n|---|---|---|---|---|---|"
-    )
+    head = ["admission", "offered", "answered a second", *(f"of priority {each}" for each in PRIORITIES)]
+    head += ["p50 ms", "p99 ms", *(f"p99 of {each}" for each in PRIORITIES), "p99 of refusals"]
+    print("| " + " | ".join(head) + " |\n|" + "---|" * len(head))
+    quickness: dict[float, float] = {}
     for bound in (ADMITTED, 0):
         for load in OFFERED:
-            with tempfile.TemporaryDirectory() as folder, Processes(Path(folder)) as processes:
-                port = free_port()
-                upstream = Lab(processes, None, None, quick=False, peers=False).upstream(DELAY)
-                config = ours.write_config(Path(folder), port, upstream.port)
-                wide, narrow = (f"max_concurrent_requests = {calls}" for calls in (100_000, UNDER_WAY))
-                text = config.read_text().replace(wide, narrow)
-                # usual priority has 72 % of the bound
-                config.write_text(f"{text}\n[admission]\nmax_in_flight = {bound}\n")
-                daemon = processes.start("daemon", ours.serve_argv(config, port), core=PROXY_CORE)
-                wait_until_answers(daemon, port, JSON_HEADERS)
-                found = measure(port, load)
-            cells = (
-                "on" if bound else "off",
-                f"{load:g}x",
-                f"{found.answered} of {CAPACITY * load * SECONDS:.0f}",
-                str(found.failed),
-            )
-            print("| " + " | ".join((*cells, f"{found.p50_ms:.0f}", f"{found.p99_ms:.0f}")) + " |", flush=True)
+            found = offer(load, bound)
+            if bound:
+                quickness[load] = found.p99_ms
+            print(row(load, bound, found), flush=True)
+    times = quickness[5.0] / max(quickness[1.0], 1e-9)
+    verdict = "passed" if times <= FLAT else "FAILED"
+    print(f"\n{verdict}: p99 of what is admitted at 5× is {times:.2f} times that at 1× (at most {FLAT:g})")
+    sys.exit(times > FLAT)
 
 
 if __name__ == "__main__":

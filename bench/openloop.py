@@ -13,7 +13,7 @@ import gc
 import json
 import time
 from collections import deque
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import cast
 
 import httptools
@@ -37,12 +37,26 @@ class Latencies:
     p99_ms: float
     max_ms: float
     late_ms: float
+    by_priority: dict[str, Share] = field(default_factory=dict)
+    refused_p99_ms: float = 0.0
+
+
+@dataclass(frozen=True)
+class Share:
+    """What became of the requests of one priority, after the warm-up."""
+
+    answered: int
+    refused: int
+    p50_ms: float
+    p99_ms: float
 
 
 class Generator:
     """Sends on time, hands arrivals to idle connections in turn, and notes how long each answer took."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, rate: float, warmup: float, seconds: float) -> None:
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, rate: float, warmup: float, seconds: float, kinds: int = 1
+    ) -> None:
         self._interval = 1.0 / rate
         self._unmeasured, self._total = round(rate * warmup), round(rate * (warmup + seconds))
         self._idle: deque[Connection] = deque()
@@ -55,6 +69,8 @@ class Generator:
         self.latencies: list[float] = []
         self.lateness: list[float] = []
         self.failed = 0
+        self.by_kind: list[list[float]] = [[] for _ in range(kinds)]
+        self.refused: list[list[float]] = [[] for _ in range(kinds)]
 
     async def run(self) -> None:
         """Sends all requests, then waits a while for the last answers; those that never come have failed."""
@@ -72,10 +88,14 @@ class Generator:
 
     def answered(self, connection: Connection, number: int, due: float, *, ok: bool) -> None:
         """An answer is complete."""
+        took, kind = time.monotonic() - due, number % len(self.by_kind)
         if not ok:
             self.failed += 1
+            if number >= self._unmeasured:
+                self.refused[kind].append(took)
         elif number >= self._unmeasured:
-            self.latencies.append(time.monotonic() - due)
+            self.latencies.append(took)
+            self.by_kind[kind].append(took)
         if self._waiting:
             connection.send(*self._waiting.popleft())
         else:
@@ -114,9 +134,9 @@ class Generator:
 class Connection(asyncio.Protocol):
     """One kept connection with at most one request on it."""
 
-    def __init__(self, generator: Generator, request: bytes) -> None:
+    def __init__(self, generator: Generator, requests: list[bytes]) -> None:
         self._generator = generator
-        self._request = request
+        self._requests = requests
         self._parser = httptools.HttpResponseParser(self)
         self._transport: asyncio.Transport | None = None
         self._number = -1
@@ -126,7 +146,7 @@ class Connection(asyncio.Protocol):
         """Writes request `number`, which was due at `due`."""
         assert self._transport is not None
         self._number, self._due = number, due
-        self._transport.write(self._request)
+        self._transport.write(self._requests[number % len(self._requests)])
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
@@ -143,13 +163,17 @@ class Connection(asyncio.Protocol):
         self._generator.lost(self, unanswered=self._number >= 0)
 
 
-async def _run(port: int, connections: int, rate: float, warmup: float, seconds: float) -> Latencies:
+async def _run(
+    port: int, connections: int, rate: float, warmup: float, seconds: float, priorities: list[int]
+) -> Latencies:
     loop = asyncio.get_running_loop()
-    generator = Generator(loop, rate, warmup, seconds)
-    request = workload.raw_request(port, workload.request_body())
+    generator = Generator(loop, rate, warmup, seconds, max(1, len(priorities)))
+    plain = workload.raw_request(port, workload.request_body())
+    named = [plain.replace(b"\r\n\r\n", b"\r\nx-priority: %d\r\n\r\n" % each, 1) for each in priorities]
+    requests = named or [plain]
     transports = []
     for _ in range(connections):
-        transport, _protocol = await loop.create_connection(lambda: Connection(generator, request), "127.0.0.1", port)
+        transport, _protocol = await loop.create_connection(lambda: Connection(generator, requests), "127.0.0.1", port)
         transports.append(transport)
     gc.freeze()
     gc.disable()  # the harness must not pause
@@ -162,6 +186,11 @@ async def _run(port: int, connections: int, rate: float, warmup: float, seconds:
         p99_ms=percentile(generator.latencies, 99) * 1e3,
         max_ms=max(generator.latencies, default=0.0) * 1e3,
         late_ms=percentile(generator.lateness, 99) * 1e3,
+        by_priority={
+            str(priority): Share(len(took), len(no), percentile(took, 50) * 1e3, percentile(took, 99) * 1e3)
+            for priority, took, no in zip(priorities, generator.by_kind, generator.refused, strict=False)
+        },
+        refused_p99_ms=percentile([took for no in generator.refused for took in no], 99) * 1e3,
     )
     for transport in transports:
         transport.abort()
@@ -176,8 +205,11 @@ def main() -> None:
     parser.add_argument("--rate", type=float, default=1200.0, help="requests a second")
     parser.add_argument("--seconds", type=float, default=10.0)
     parser.add_argument("--warmup", type=float, default=2.0, help="seconds that are sent but not counted")
+    parser.add_argument("--priorities", type=int, nargs="*", default=[], help="requests bear them in turn")
     options = parser.parse_args()
-    found = uvloop.run(_run(options.port, options.connections, options.rate, options.warmup, options.seconds))
+    found = uvloop.run(
+        _run(options.port, options.connections, options.rate, options.warmup, options.seconds, options.priorities)
+    )
     print(json.dumps(asdict(found)))
 
 
