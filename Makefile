@@ -30,7 +30,7 @@ PIP := -m pip --disable-pip-version-check --quiet
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup run test lint format docs bench bench-quota faults bench-goodput bench-hedge lab lab-down ansible fleet-test fleet-demo fleet-bench fuzz release release-check lock clean distclean
+.PHONY: help setup run test lint sanity format docs bench bench-quota faults bench-goodput bench-hedge lab lab-down ansible fleet-test fleet-demo fleet-bench fuzz release release-check lock clean distclean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -40,14 +40,15 @@ setup: $(VENV)/.ready ## install everything into .venv (PYTHON=python3.12 choose
 run: setup ## simulator, daemon and a real batch through both; results in a folder that it names
 	@$(BIN)/ai-client demo
 
-test: setup $(SDK_VENV)/.ready ## all tests, with the coverage gate (JOBS=0 for one process)
+test: setup $(SDK_VENV)/.ready $(ANSIBLE_VENV)/.ready ## all tests, with the coverage gate (JOBS=0 for one process)
 	@$(BIN)/python -m pytest -q -n $(JOBS) --dist loadfile --cov --cov-report=term
 
-lint: setup ## ruff, mypy --strict, import rules
+lint: setup $(ANSIBLE_VENV)/.ready ## ruff, mypy --strict, import rules, ansible-lint
 	@echo "ruff check" && $(BIN)/ruff check --quiet .
 	@echo "ruff format" && { $(BIN)/ruff format --check --quiet . || { echo "Not formatted: run 'make format'." >&2; exit 1; }; }
 	@echo "mypy --strict" && $(BIN)/mypy --no-error-summary
 	@echo "import rules" && $(BIN)/lint-imports --no-logo
+	@echo "ansible-lint" && PATH="$(CURDIR)/$(ANSIBLE_VENV)/bin:$$PATH" $(ANSIBLE_VENV)/bin/ansible-lint -q --offline ansible_collections/ai_client/fleet
 
 format: setup ## format the code and mend what ruff can mend
 	@$(BIN)/ruff check --fix --quiet . || true
@@ -91,6 +92,13 @@ lab-down: ## stop the nodes and remove them
 	@$(PYTHON) -m lab down
 
 ansible: $(ANSIBLE_VENV)/.ready ## install ansible-core and ansible-lint into .venv-ansible, from their lock
+
+# The rest of them installs its tools from the network first.
+SANITY := action-plugin-docs changelog empty-init ignores line-endings no-assert no-get-exception no-illegal-filenames \
+  no-smart-quotes replace-urlopen shebang shellcheck symlinks use-argspec-type-path use-compat-six
+
+sanity: $(ANSIBLE_VENV)/.ready ## those of ansible-test's sanity tests that install nothing
+	@cd ansible_collections/ai_client/fleet && $(CURDIR)/$(ANSIBLE_VENV)/bin/ansible-test sanity --color no $(foreach name,$(SANITY),--test $(name))
 
 fuzz: $(FUZZ_VENV)/.ready ## look for bytes that break a parser, FUZZ_SECONDS (3600) for all; finds go to tests/fuzz/corpus
 	@for target in $(FUZZED); do \

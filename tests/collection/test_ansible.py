@@ -1,0 +1,88 @@
+"""The inventories that are shown, and the collection as a file, by Ansible's own programs."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.collection.variables import ROLES
+
+_ROOT = ROLES.parents[3]
+_PROGRAMS = _ROOT / ".venv-ansible" / "bin"
+
+
+@pytest.fixture(autouse=True)
+def _ansible() -> None:
+    if not (_PROGRAMS / "ansible-inventory").exists():
+        if os.environ.get("CI"):
+            pytest.fail("there is no Ansible: `make test` installs it, so something is wrong here")
+        pytest.skip("there is no Ansible: make ansible")
+
+
+def ansible(folder: Path, program: str, *words: str) -> str:
+    """Run one of its programs with nothing of this machine's own configuration; what it printed."""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(("ANSIBLE_", "COV_CORE"))}
+    environment |= {"HOME": str(folder), "ANSIBLE_CONFIG": str(folder / "none.cfg"), "ANSIBLE_NOCOLOR": "1"}
+    environment |= {"ANSIBLE_COLLECTIONS_PATH": str(folder / "collections"), "ANSIBLE_LOCALHOST_WARNING": "0"}
+    (folder / "none.cfg").touch()
+    command = [str(_PROGRAMS / program), *words]
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def listed(folder: Path, name: str) -> dict[str, Any]:
+    """An inventory as Ansible reads it."""
+    told: dict[str, Any] = json.loads(
+        ansible(folder, "ansible-inventory", "-i", str(_ROOT / "inventory" / name), "--list")
+    )
+    return told
+
+
+def plain(hosts: dict[str, dict[str, Any]]) -> dict[str, dict[str, str]]:
+    """Every host's variables as text: in INI a lower-case `true` is one."""
+    return {host: {name: str(value).lower() for name, value in each.items()} for host, each in hosts.items()}
+
+
+@pytest.mark.parametrize(
+    ("ini", "yaml"), [("production/hosts.ini", "production/hosts.yml"), ("examples/zones.ini", "examples/zones.yml")]
+)
+def test_an_inventory_says_the_same_in_both_languages(tmp_path: Path, ini: str, yaml: str) -> None:
+    ours, theirs = listed(tmp_path, ini), listed(tmp_path, yaml)
+    assert plain(ours["_meta"]["hostvars"])
+    assert plain(ours["_meta"]["hostvars"]) == plain(theirs["_meta"]["hostvars"])
+    assert {name: sorted(each.get("hosts", [])) for name, each in ours.items()} == {
+        name: sorted(each.get("hosts", [])) for name, each in theirs.items()
+    }
+
+
+def test_fifty_workers_are_fifty(tmp_path: Path) -> None:
+    hosts = listed(tmp_path, "examples/workers.yml")["_meta"]["hostvars"]
+    assert sorted(hosts) == [f"worker{number:02}" for number in range(1, 51)]
+
+
+def test_the_collection_is_built_installed_and_run_from_its_file(tmp_path: Path) -> None:
+    ansible(tmp_path, "ansible-galaxy", "collection", "build", str(ROLES.parent), "--output-path", str(tmp_path))
+    (archive,) = tmp_path.glob("ai_client-fleet-*.tar.gz")
+    ansible(tmp_path, "ansible-galaxy", "collection", "install", str(archive), "--offline")
+    installed = tmp_path / "collections" / "ansible_collections" / "ai_client" / "fleet"
+    assert (installed / "roles" / "quota_store" / "tasks" / "main.yml").exists()
+    # the role `monitoring` touches files only, so it can be run right here, as whoever runs the tests
+    inventory = tmp_path / "hosts"
+    inventory.write_text(
+        "[ai_api_clients]\nnode01 ansible_host=10.0.0.1 ai_metrics_host=10.0.0.1\n[ai_monitoring]\n"
+        f"here ansible_connection=local ansible_become=false ansible_python_interpreter={_PROGRAMS / 'python'}\n"
+    )
+    places = {"targets_file": "targets.json", "rules_file": "rules.yml", "dashboard_file": "board.json"}
+    given = {f"ai_monitoring_{name}": str(tmp_path / file) for name, file in places.items()}
+    words = ("ai_client.fleet.monitoring", "-i", str(inventory), "-e", json.dumps({**given, "ansible_become": False}))
+    assert "failed=0" in ansible(tmp_path, "ansible-playbook", *words)
+    assert json.loads((tmp_path / "targets.json").read_text("utf-8")) == [
+        {"labels": {"node": "node01"}, "targets": ["10.0.0.1:9090"]}
+    ]
+    assert "{{ $labels.node }} does not tell its metrics" in (tmp_path / "rules.yml").read_text("utf-8")
