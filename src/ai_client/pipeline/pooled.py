@@ -115,8 +115,13 @@ class Pooled:
     def __call__(self, attempt: Attempt) -> Awaitable[Reply]:
         """Pass on: as it is where there is nothing to choose, or somebody chose already."""
         target = attempt.target
-        if target.member or target.provider not in self._pools.by_provider:
+        pool = self._pools.by_provider.get(target.provider)
+        if target.member or pool is None:
             return self._inner(attempt)
+        if pool.alone:
+            only = pool.seats(target)[0].target
+            attempt.call.record.target = only.name
+            return self._inner(Attempt(attempt.call, only, attempt.number, hedge=attempt.hedge))
         return self._through(attempt)
 
     async def _through(self, attempt: Attempt) -> Reply:
@@ -132,7 +137,7 @@ class Pooled:
             target = seat.target
             record.target = target.name
             try:
-                reply = await self._inner(Attempt(call, target, number))
+                reply = await self._inner(Attempt(call, target, number, hedge=attempt.hedge))
             except AIClientError as error:
                 kept = _telling(kept, error)
                 seat = self._next(attempt, seat, error, tried, places, suspects)

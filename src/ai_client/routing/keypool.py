@@ -58,11 +58,12 @@ class Seat:
 class KeyPool:
     """One provider's keys."""
 
-    __slots__ = ("_members", "_seats", "sticky_bytes")
+    __slots__ = ("_members", "_seats", "alone", "sticky_bytes")
 
     def __init__(self, members: Sequence[Member], rng: random.Random, sticky_bytes: int = 0) -> None:
         """The nodes of a fleet begin at different keys, as `rng` has it."""
         self._members = members
+        self.alone = len(members) == 1
         self._seats: dict[str, tuple[Seat, ...]] = {}
         self.sticky_bytes = sticky_bytes
         first = rng.choice(members)

@@ -276,6 +276,26 @@ def test_who_has_one_key_or_has_chosen_passes_untouched(run: Run) -> None:
     assert scene.pools.pick(Attempt(make_call(), Target("q", "m", "m"))) is None
 
 
+def test_where_there_is_one_key_nothing_is_chosen(run: Run) -> None:
+    scene = Scene({"a": AuthenticationError("x")})
+    pool = KeyPool([Member("a", 1, "https://one", {"m": "m"})], random.Random(1))
+    scene.pools = msgspec.structs.replace(scene.pools, by_provider={"p": pool})
+    scene.stage = Pooled(scene._answer, scene.pools, 6, scene.clock, [], scene._allow)
+    call = make_call()
+    with pytest.raises(AuthenticationError):
+        run(scene.pass_on(Attempt(call, TARGET, 2, hedge=True)))
+    (attempt,) = scene.asked
+    assert (attempt.target.name, attempt.number, attempt.hedge) == ("p.a/m", 2, True)
+    assert call.record.target == "p.a/m"
+    assert scene.heard == []
+
+
+def test_a_second_request_stays_one(run: Run) -> None:
+    scene = Scene()
+    run(scene.pass_on(Attempt(make_call(), TARGET, hedge=True)))
+    assert scene.asked[0].hedge
+
+
 def test_a_prefix_keeps_its_key(run: Run) -> None:
     scene = Scene()
     scene.pools.by_provider["p"].sticky_bytes = 16
