@@ -119,8 +119,12 @@ def kill(lab: Plan, node: Node) -> None:
 
 def processes(lab: Plan, node: Node) -> set[str]:
     """The numbers of all processes of a node, in its cgroup and below."""
-    folders = [folder for group in _groups(lab, node) for folder, _, _ in os.walk(group)]
-    return {number for folder in folders for number in (Path(folder) / "cgroup.procs").read_text("ascii").split()}
+    found: set[str] = set()
+    for group in _groups(lab, node):
+        for folder, _, _ in os.walk(group):
+            with contextlib.suppress(OSError):  # a service that ends takes its group along, at any moment
+                found.update((Path(folder) / "cgroup.procs").read_text("ascii").split())
+    return found
 
 
 def wait_gone(lab: Plan, node: Node) -> None:
