@@ -25,7 +25,7 @@ _FETCH_SECONDS = 20
 
 
 def play(scene: Scene, parts: int) -> Outcome:
-    """So many copies as there are members, each with a `parts`-th of the limit. Raises SkippedError, NotReadyError.
+    """So many copies as members have work, each with a `parts`-th of the limit. Raises SkippedError, NotReadyError.
 
     All work is there from the begin, as much of it as the demand brings in the time.
     """
@@ -37,7 +37,7 @@ def play(scene: Scene, parts: int) -> Outcome:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="cookbook-")))
         work = folder / "work.jsonl"
         body = {"model": MODEL, "messages": [{"role": "user", "content": PROMPT}], "max_tokens": REPLY_TOKENS}
-        work.write_text((json.dumps(body) + "\n") * round(_calls(scene) / scene.members + 1))
+        work.write_text((json.dumps(body) + "\n") * round(_calls(scene) / scene.workers + 1))
         url = stack.enter_context(judge(scene)).replace("0.0.0.0", "127.0.0.1")
         copies = subprocess.Popen(
             [str(python), str(Path(__file__).with_name("copies.py")), str(script)],
@@ -48,7 +48,7 @@ def play(scene: Scene, parts: int) -> Outcome:
             start_new_session=True,
         )
         stack.callback(_end, copies)
-        begin = _begin(copies, [_arguments(scene, parts, url, work, place) for place in range(scene.members)])
+        begin = _begin(copies, [_arguments(scene, parts, url, work, place) for place in range(scene.workers)])
         with Watch(url) as watch:
             time.sleep(max(0.0, begin + WARM_SECONDS - time.time()))
             first = watch.now()

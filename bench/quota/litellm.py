@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import tempfile
 from pathlib import Path
 
@@ -53,8 +54,4 @@ def play(scene: Scene) -> Outcome:
             process = processes.start(f"litellm-{place}", argv, environment=LITELLM_ENVIRONMENT)
             wait_until_answers(process, own, JSON_HEADERS, seconds=_START_SECONDS, pause=0.5)
             addresses.append(f"http://127.0.0.1:{own}/v1")
-        return play_members(_through(scene, addresses), url)
-
-
-def _through(scene: Scene, addresses: list[str]) -> Scene:
-    return Scene(scene.rpm, scene.tpm, scene.demand, scene.members, scene.seconds, through=tuple(addresses))
+        return play_members(dataclasses.replace(scene, through=tuple(addresses)), url)

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import functools
 import os
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 
-from bench.peers import SkippedError
-from bench.quota import cookbook, hot, litellm
+from bench.quota import hot, others
 from bench.quota.play import play
 from bench.quota.scene import BOUND_SECONDS, WARM_SECONDS, Answered, Outcome, Scene
-from bench.report import MET_MUST, MISSED, Detail, Findings, Row, judge, skipped
+from bench.report import MET_MUST, MISSED, Detail, Findings, Row, judge
 from bench.statistics import percentile
 
 _MOST_429 = 0.001
 _AWAY_SECONDS = 60.0
-_NO_WORSE = 0.01  # of the limit: nearer than two runs of one contestant are to each other
 
 
 def asked_seconds(at_most: float = 300.0) -> float:
@@ -39,7 +36,7 @@ def busy() -> Findings:
 
 def seeds() -> Findings:
     """Less than ten calls a second for fifty members."""
-    outcome = _seeds()
+    outcome = play(Scene(500, 100_000, 3.0, asked_members(), asked_seconds()))
     name = _limit(outcome.scene)
     return _behind(Findings([*_429_and_use(name, outcome, 0.95), _jain(name, outcome)]), "seeds", outcome)
 
@@ -109,36 +106,6 @@ def admission() -> Findings:
     )
 
 
-def peers() -> Findings:
-    """The same work as in `seeds`, done by others."""
-    found = Findings()
-    members = asked_members()
-    others: dict[str, Callable[[Scene], Outcome]] = {
-        f"{members} copies of openai-cookbook's parallel processor, each given the limit": lambda scene: cookbook.play(
-            scene, 1
-        ),
-        f"the same, each given 1/{members} of the limit": lambda scene: cookbook.play(scene, scene.members),
-        f"LiteLLM proxy, {litellm.REPLICAS} replicas on one Redis, {members} callers": litellm.play,
-    }
-    ours = _seeds()
-    for name, work in others.items():
-        what = f"{name}, demand 3× of 500 rpm / 100,000 tpm"
-        try:
-            theirs = work(ours.scene)
-        except SkippedError as reason:
-            found.rows.append(skipped(what, str(reason)))
-            continue
-        ahead = ours.provider_429 <= theirs.provider_429 and ours.used >= theirs.used - _NO_WORSE
-        measured = f"{_side(theirs)}; ours: {_side(ours)}"
-        verdict = MET_MUST if ahead else MISSED
-        found.rows.append(Row(what, measured, "ours has no more 429s and uses no less", "", verdict, theirs.used))
-        found.details += [
-            Detail("peers", name, f"{theirs.ahead:.1f} s of the rate ahead at most"),
-            *([Detail("peers", "errors at the callers", _errors(theirs))] if theirs.errors else []),
-        ]
-    return found
-
-
 SCENES: Mapping[str, Callable[[], Findings]] = MappingProxyType(
     {
         "busy": busy,
@@ -148,23 +115,9 @@ SCENES: Mapping[str, Callable[[], Findings]] = MappingProxyType(
         "killed": killed,
         "cut": cut,
         "hot": admission,
-        "peers": peers,
+        "peers": lambda: others.compare(asked_members(), asked_seconds(120.0)),
     }
 )
-
-
-@functools.cache
-def _seeds() -> Outcome:
-    """Played once: the peers are compared with it too."""
-    return play(Scene(500, 100_000, 3.0, asked_members(), asked_seconds()))
-
-
-def _side(outcome: Outcome) -> str:
-    return f"{outcome.provider_429:,} 429s ({outcome.refused:.1%} of calls), used {outcome.used:.1%}"
-
-
-def _errors(outcome: Outcome) -> str:
-    return ", ".join(f"{count:,} {name}" for name, count in sorted(outcome.errors.items())) or "none"
 
 
 def _away(how: str) -> Scene:
@@ -228,7 +181,7 @@ def _behind(found: Findings, part: str, outcome: Outcome) -> Findings:
             "calls",
             f"{outcome.sent:,} asked, {outcome.answered:,} answered, {outcome.reached:,} reached the provider",
         ),
-        Detail(part, "errors at the members", _errors(outcome)),
+        Detail(part, "errors at the members", outcome.errors_text),
         Detail(part, "ahead of the rate, at most", f"{outcome.ahead:.2f} s"),
         Detail(part, "questions to Redis a second and member", f"{trips:.1f}"),
         Detail(part, "judge's answer, p99", f"{outcome.judge_p99 * 1000:.0f} ms"),

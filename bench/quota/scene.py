@@ -30,7 +30,14 @@ class Scene:
     trace: bool = False
     light: float = 0.0  # requests a second of a light app; the others then begin half-way
     patience: float = 10.0
+    with_work: int = 0  # so many members have all the work; 0: all of them
+    burst_seconds: float = BURST_SECONDS
     through: tuple[str, ...] = ()  # URLs of peers to ask in turn, without any limits of our own
+
+    @property
+    def workers(self) -> int:
+        """Members that have work."""
+        return self.with_work or self.members
 
     @property
     def calls_per_second(self) -> float:
@@ -101,3 +108,8 @@ class Outcome:
     def answered(self) -> int:
         """Calls answered in time, of all members and apps."""
         return sum(self.by_member)
+
+    @property
+    def errors_text(self) -> str:
+        """What the callers met."""
+        return ", ".join(f"{count:,} {name}" for name, count in sorted(self.errors.items())) or "none"

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Self
 
 from bench.peers import SkippedError
-from bench.quota.scene import BURST_SECONDS, REPLY_TOKENS, Scene
+from bench.quota.scene import REPLY_TOKENS, Scene
 from bench.statistics import percentile
 
 WATCH_SECONDS = 0.2
@@ -66,9 +66,9 @@ class Redis:
 
 @contextlib.contextmanager
 def judge(scene: Scene) -> Iterator[str]:
-    """The simulator, with the limit and a small burst; gives its URL, with 0.0.0.0 for a host."""
+    """The simulator, with the limit and the burst; gives its URL, with 0.0.0.0 for a host."""
     command = [str(Path(sys.executable).with_name("ai-client")), "simulate", "--listen", "0.0.0.0:0", "--json"]
-    command += ["--rpm", str(scene.rpm), "--tpm", str(scene.tpm), "--burst-seconds", str(BURST_SECONDS)]
+    command += ["--rpm", str(scene.rpm), "--tpm", str(scene.tpm), "--burst-seconds", str(scene.burst_seconds)]
     command += ["--latency-ms", "300"] + ([] if scene.trace else ["--reply-tokens", str(REPLY_TOKENS)])
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
     assert process.stdout is not None
