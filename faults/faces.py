@@ -27,7 +27,7 @@ BATCH_SECONDS: Final = 240.0
 STOPPED: Final = 2
 """The exit code of a batch that goes on no further because no line can be answered."""
 _AT_ONCE: Final = 24
-COMMITS: Final = {"plain": "", "whole": "whole"}
+COMMITS: Final = {"whole": "whole", "plain": "", "continued": "", "refused": ""}
 """What a call says of its commit, by the cell's mode."""
 COMMAND: Final = (sys.executable, "-c", "from ai_client.cli.main import main; main()")
 
@@ -57,6 +57,7 @@ def write_config(folder: Path, server_port: int, network: dict[str, str], cells:
     names = [cell.name for cell in cells]
     prompts = [cell.name for cell in cells if cell.fault.blame == "prompt"]
     spares = [*(name for name in names if name not in prompts), *([SPARE] if prompts else [])]
+    taken_up = [cell.name for cell in cells if cell.mode in ("continued", "refused")]
     primary = [cell.name for cell in cells if cell.fault.name not in network]
     lines = [
         *("[api]", f"base_url = {url}/{PRIMARY}/v1", f"provider = {PRIMARY}", "api_key = none"),
@@ -72,6 +73,7 @@ def write_config(folder: Path, server_port: int, network: dict[str, str], cells:
         *("request_timeout_buffer = 2", "max_concurrent_requests = 1000"),
         *("[routing]", "retry_base_delay = 0.1", "retry_max_delay = 3"),
         *(f"{kind} = {names[0]}" for kind in ("simple", "moderate", "complex")),
+        *("[streams]", f"continue_models = {', '.join(taken_up)}"),
         *("[limits]", "requests_per_minute = 0", "tokens_per_minute = 0"),
         *("[model_costs]", f"{SPARE} = 1", *(f"{name} = 1" for name in names)),
         *("[caching]", "enabled = no"),

@@ -13,8 +13,9 @@ FACES: Final = ("library", "daemon", "batch")
 Where = Literal["once", "target", "middle", "everywhere"]
 """`once`: the first try fails, the next would do. `target`: every try at the model that was asked for fails, and its
 fallback would do. `middle`: the same, when half of the answer has come. `everywhere`: the fallback fails too."""
-Mode = Literal["plain", "whole"]
-"""How a stream is asked for. `whole`: held until it is whole, so that a break in its middle is rescued, too."""
+Mode = Literal["plain", "whole", "continued", "refused"]
+"""How a stream is asked for. `whole`: held until it is whole, so that a break in its middle is rescued, too.
+`continued`: the fallback's model may take up what broke off. `refused`: it may, but does not."""
 Blame = Literal["provider", "caller", "prompt", "network", "nobody"]
 """Whose fault it is. `caller`: another try cannot help. `prompt`: only another model can. `network`: there is no
 connection, from the first try on. `nobody`: odd, and the answer is whole."""
@@ -37,6 +38,8 @@ class Fault:
     early: bool = True
     middle: bool = False
     streams_only: bool = False
+    ended: bool = False
+    """The text is whole and says so before the fault: nobody can take it up."""
 
 
 _BROKEN: Final = (502,)
@@ -77,7 +80,7 @@ FAULTS: Final = (
     Fault("no last chunk", wire.cut_chunks, _BROKEN, middle=True),
     Fault("bad chunk", wire.bad_chunk, _BROKEN, middle=True),
     Fault("bad JSON", wire.bad_json, _BROKEN, middle=True),
-    Fault("no [DONE]", wire.no_done, _BROKEN, early=False, middle=True, streams_only=True),
+    Fault("no [DONE]", wire.no_done, _BROKEN, early=False, middle=True, streams_only=True, ended=True),
     Fault("no finish_reason", wire.no_finish, _BROKEN, early=False, middle=True, streams_only=True),
     Fault("error event", wire.error_event, _BROKEN, reason=True, middle=True, streams_only=True),
     Fault("broken gzip", wire.bad_gzip, _BROKEN),
@@ -114,7 +117,9 @@ class Cell:
             return True
         if self.where == "everywhere" or self.fault.blame == "caller":
             return False
-        return not (self.stream and self.where == "middle" and self.mode == "plain")
+        if self.stream and self.where == "middle":
+            return self.mode == "whole" or (self.mode == "continued" and not self.fault.ended)
+        return True
 
 
 def matrix() -> list[Cell]:

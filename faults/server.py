@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from typing import Any, Self
 
 from faults.matrix import Cell
-from faults.wire import End, Scene, chunk
+from faults.wire import PREFILL_REFUSED, End, Scene, chunk, refuse
 
 PRIMARY = "primary"
 SPARE = "spare"
@@ -57,12 +57,17 @@ class FaultServer:
         first, *fields = (await reader.readuntil(b"\r\n\r\n")).lower().split(b"\r\n")
         length = next(int(field[15:]) for field in fields if field.startswith(b"content-length:"))
         asked: dict[str, Any] = json.loads(await reader.readexactly(length))
-        cell = self._cells[asked["messages"][-1]["content"]]
+        *_, last = asked["messages"]
+        begun = last["content"] if last["role"] == "assistant" else ""
+        cell = self._cells[asked["messages"][-2 if begun else -1]["content"]]
         target = SPARE if first.startswith(b"post /spare/") else PRIMARY
         tries = self.tries[cell.name, target]
         tries.append(asyncio.get_running_loop().time())
-        scene = Scene(cell.name, asked["model"], stream=bool(asked.get("stream")), mid=cell.where == "middle")
-        if not _strikes(cell, target, len(tries)):
+        mid = cell.where == "middle"
+        scene = Scene(cell.name, asked["model"], stream=bool(asked.get("stream")), mid=mid, begun=begun)
+        if begun and cell.mode == "refused":
+            steps = refuse(400, PREFILL_REFUSED)(scene)
+        elif not _strikes(cell, target, len(tries)):
             steps = scene.sound()
         elif (
             cell.fault.act is None

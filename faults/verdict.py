@@ -8,7 +8,8 @@ from typing import Any, Final
 
 from faults.faces import BATCH_SECONDS, TOTAL_SECONDS, Outcome
 from faults.matrix import FACES, FAULTS, Cell
-from faults.wire import REASON, answer_text
+from faults.server import SPARE
+from faults.wire import PREFILL_REFUSED, REASON, answer_text
 
 WINDOW_SECONDS: Final = 3.0
 MOST_TRIES: Final = 4
@@ -81,6 +82,10 @@ def _clean(cell: Cell, outcome: Outcome, tries: Mapping[str, Sequence[float]]) -
         return f"WRONG STATUS {outcome.status}"
     if fault.reason and REASON not in outcome.error:
         return "REASON LOST"
+    if PREFILL_REFUSED in outcome.error:
+        return "ANOTHER ERROR THAN THE REAL ONE"
+    if cell.mode == "refused" and not fault.ended and not tries[SPARE]:
+        return "NOT TAKEN UP"
     if fault.blame == "caller" and sum(len(times) for times in tries.values()) > 1:
         return "TRIED AGAIN IN VAIN"
     return CLEAN

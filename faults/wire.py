@@ -9,6 +9,8 @@ from typing import Final
 
 REASON: Final = "the quokka is on strike"
 """What the provider gives as its reason, wherever it gives one: it has to reach the caller."""
+PREFILL_REFUSED: Final = "no_prefill_here"
+"""What a model says that takes nothing up: it is no answer to the caller's question, and must not reach it."""
 HEAD_LIMIT: Final = 1024 * 1024
 """A head larger than anybody accepts, in bytes."""
 _DRIP_BYTES: Final = 48
@@ -66,10 +68,14 @@ def _event(model: str, delta: Mapping[str, str], finish: str | None = None) -> b
     return b"data: " + json.dumps(data).encode() + b"\n\n"
 
 
-def events_of(cell: str, model: str) -> list[bytes]:
-    """A whole stream: the role, one word of content an event, the finish, the usage, the end."""
+def events_of(cell: str, model: str, begun: str = "") -> list[bytes]:
+    """A whole stream: the role, one word of content an event, the finish, the usage, the end. Of an answer that was
+    begun elsewhere, what is left.
+    """
     words = answer_text(cell).split(" ")
     spaced = [word if index == 0 else " " + word for index, word in enumerate(words)]
+    while begun:
+        begun = begun.removeprefix(spaced.pop(0))
     usage = {"id": "x", "object": "chat.completion.chunk", "model": model, "choices": [], "usage": _USAGE}
     return [
         _event(model, {"role": "assistant"}),
@@ -88,10 +94,10 @@ def error_of(code: str, kind: str = "server_error") -> bytes:
 class Scene:
     """What a fault is done to: the sound answer to one call, and whether the fault waits for its middle."""
 
-    def __init__(self, cell: str, model: str, *, stream: bool, mid: bool) -> None:
+    def __init__(self, cell: str, model: str, *, stream: bool, mid: bool, begun: str = "") -> None:
         self.stream = stream
         self.body = body_of(cell, model)
-        self.events = events_of(cell, model)
+        self.events = events_of(cell, model, begun)
         self.begun = 3 if mid else 1
         """Events before the fault: the role alone, or two words as well."""
 

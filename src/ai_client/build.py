@@ -76,6 +76,7 @@ def build(config: Config, shared: Shared) -> Service:
         health=shared.health if config.guard.enabled else None,
         adaptive=shared.quota.adaptive if config.adaptive.enabled else None,
         hedging=shared.hedging if config.hedge.enabled else None,
+        continues=config.streams.continue_models,
         pools=_pools(config, shared, quotas),
     )
     _warn(config, table, shared.journal)
@@ -170,7 +171,7 @@ def _provider(config: Config, provider: ProviderConfig, clock: Clock) -> OpenAIP
         ),
     )
     key = provider.api_key.reveal() if provider.api_key is not None else ""
-    wire = Wire(origin, key, _USER_AGENT, stream_usage=provider.stream_usage)
+    wire = Wire(origin, key, _USER_AGENT, stream_usage=provider.stream_usage, styles=config.streams.continue_models)
     patience = Patience(
         provider.timeout, performance.read_timeout, performance.request_timeout_buffer, provider.first_token_timeout
     )

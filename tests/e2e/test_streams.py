@@ -175,6 +175,50 @@ def test_a_held_stream_that_breaks_begins_again_elsewhere_unseen(
     run(scene())
 
 
+CONTINUED: Any = {"models": {"fallback": "deepseek-v3.2"}, "streams": {"continue_models": "deepseek-v3.2"}}
+
+
+def test_a_stream_that_breaks_is_taken_up_by_another_model(run: Run, tmp_path: Path) -> None:
+    async def scene() -> None:
+        fault = "cut:reset@model=gpt-4.1,after=5"
+        async with gateway(tmp_path, fault, sections=CONTINUED, prefill="continue", token_ms=1) as (simulator, client):
+            asked = {**STREAM, "stream_options": {"include_usage": True}}
+            answer = await client.post("/v1/chat/completions", json=asked)
+            assert answer.headers["x-ai-client-target"] == "holysheep/gpt-4.1", "the headers left before the break"
+            data = data_of(answer.content)
+            assert data[-1] == DONE
+            chunks = [json.loads(each) for each in data[:-1]]
+            assert [each["model"] for each in chunks] == ["gpt-4.1"] * 5 + ["deepseek-v3.2"] * (len(chunks) - 5)
+            assert len({each["id"] for each in chunks}) == 1
+            reasons = [each["choices"][0]["finish_reason"] for each in chunks if each["choices"]]
+            assert [reason for reason in reasons if reason] == ["length"]
+            usage = chunks[-1]["usage"]
+            assert usage["total_tokens"] == usage["prompt_tokens"] + usage["completion_tokens"]
+            told = simulator.stats()["models"]["deepseek-v3.2"]
+            assert usage["completion_tokens"] > told["completion_tokens"] > 0, "what came before the break counts, too"
+        line = json.loads((tmp_path / "logs" / "calls.log").read_text().splitlines()[-1])
+        assert (line["status"], line["attempts"], line["target"]) == (200, 2, "holysheep/deepseek-v3.2")
+
+    run(scene())
+
+
+@pytest.mark.parametrize("more", [{}, {"tools": [{"type": "function", "function": {"name": "f"}}]}, {"logprobs": True}])
+def test_when_nobody_takes_it_up_the_break_itself_is_told(run: Run, tmp_path: Path, more: Any) -> None:
+    async def scene() -> None:
+        fault = "cut:reset@model=gpt-4.1,after=5"
+        async with gateway(tmp_path, fault, sections=CONTINUED, prefill="refuse", token_ms=1) as (simulator, client):
+            async with dial((client.base_url.host, client.base_url.port or 0)) as raw:
+                raw.send(post("/v1/chat/completions", json.dumps({**STREAM, **more}).encode()))
+                assert (await raw.head()).status == 200
+                body = await chunks_of(raw)
+            assert body.endswith(b"<cut>")
+            said = json.loads(data_of(body.removesuffix(b"<cut>"))[-1])["error"]
+            assert (said["code"], "broke the connection" in said["message"]) == ("broken_reply", True)
+            assert simulator.stats()["requests"] == (1 if more else 2)
+
+    run(scene())
+
+
 @pytest.mark.parametrize(
     ("sections", "header"),
     [

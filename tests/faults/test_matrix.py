@@ -13,7 +13,7 @@ from faults.__main__ import groups, run, waits
 from faults.faces import HANG_SECONDS, Outcome
 from faults.matrix import FACES, FAULTS, Cell, matrix
 from faults.verdict import CLEAN, RESCUED, Verdict, judge, most_within, table
-from faults.wire import REASON, answer_text
+from faults.wire import PREFILL_REFUSED, REASON, answer_text
 
 CELLS = matrix()
 
@@ -61,6 +61,10 @@ def test_the_matrix_is_whole() -> None:
         (cell_of("reset", "target", stream=True), True),
         (cell_of("reset", "middle", stream=True), False),
         (cell_of("reset", "middle", stream=True, mode="whole"), True),
+        (cell_of("no [DONE]", "middle", stream=True, mode="whole"), True),
+        (cell_of("reset", "middle", stream=True, mode="continued"), True),
+        (cell_of("no [DONE]", "middle", stream=True, mode="continued"), False),
+        (cell_of("reset", "middle", stream=True, mode="refused"), False),
         (cell_of("slow drip"), True),
     ],
 )
@@ -69,6 +73,7 @@ def test_the_rule(cell: Cell, due: bool) -> None:
 
 
 WHOLE = Outcome(text=answer_text(cell_of("500").name), whole=True)
+REFUSED_CELL = cell_of("reset", "middle", stream=True, mode="refused")
 REFUSED = Outcome(status=500, error=f"it answered 500: {REASON}")
 
 
@@ -93,10 +98,17 @@ REFUSED = Outcome(status=500, error=f"it answered 500: {REASON}")
         (cell_of("500", face="batch"), Outcome(error=REASON), [], CLEAN),
         (cell_of("401"), Outcome(status=401, error=REASON), [1.0, 2.0], "TRIED AGAIN IN VAIN"),
         (cell_of("reset", "middle", stream=True), Outcome(text="The", status=200, error="it broke"), [], CLEAN),
+        (
+            REFUSED_CELL,
+            Outcome(text="The", error=f"it broke: {PREFILL_REFUSED}"),
+            [],
+            "ANOTHER ERROR THAN THE REAL ONE",
+        ),
+        (REFUSED_CELL, Outcome(text="The", error="it broke"), [], "NOT TAKEN UP"),
     ],
 )
 def test_the_judge(cell: Cell, outcome: Outcome, times: list[float], result: str) -> None:
-    assert judge(cell, outcome, {"primary": times}).result == result
+    assert judge(cell, outcome, {"primary": times, "spare": []}).result == result
 
 
 def test_tries_within_a_stretch() -> None:

@@ -16,7 +16,7 @@ from ai_client.cli.options import json_option
 from ai_client.clock import SystemClock
 from ai_client.simulator.app import start
 from ai_client.simulator.faults import KINDS, OPTIONS
-from ai_client.simulator.settings import PROFILES, Settings
+from ai_client.simulator.settings import PREFILLS, PROFILES, Settings
 
 _MOST_PORT: Final = 65_535
 
@@ -71,6 +71,13 @@ def _told(kind: Any) -> str:
     type=click.Path(path_type=Path),
     metavar="FILE",
     help="JSON lines with question and answer: asked one of these, a model is right as often as it would be.",
+)
+@click.option(
+    "--prefill",
+    type=click.Choice(PREFILLS),
+    default="ignore",
+    show_default=True,
+    help="What becomes of a chat that ends with an assistant's message: answered anew, gone on with, or 400.",
 )
 @json_option
 def simulate(listen: str, *, as_json: bool, **chosen: Any) -> None:

@@ -62,6 +62,7 @@ def _check_models(config: Config, values: Values, findings: Findings) -> None:
     need("models", "default", [config.models.default], callable_names)
     need("models", "fallback", config.models.fallback, served | set(config.routing.aliases))
     need("streams", "whole_models", config.streams.whole_models, served)
+    need("streams", "continue_models", config.streams.continue_models, served)
     for complexity in _AUTO:
         need("routing", complexity, [getattr(config.routing, complexity)], served)
     for app in config.apps.values():

@@ -189,7 +189,7 @@ def models() -> Kind[tuple[str, ...]]:
     """Names of models separated by commas; empty for none."""
 
     def parse(text: str) -> tuple[str, ...]:
-        names = _items(text)
+        names = listed(text)
         if not all(_MODEL.fullmatch(name) for name in names):
             raise ValueError(text)
         return names
@@ -201,7 +201,7 @@ def names() -> Kind[tuple[str, ...]]:
     """What a limit is for: names of any kind separated by commas, or `*` alone."""
 
     def parse(text: str) -> tuple[str, ...]:
-        items = _items(text)
+        items = listed(text)
         if not items or len(set(items)) != len(items) or ("*" in items and len(items) > 1):
             raise ValueError(text)
         return items
@@ -216,7 +216,7 @@ def served_models() -> Kind[tuple[str, ...]]:
     """
 
     def parse(text: str) -> tuple[str, ...]:
-        items = _items(text)
+        items = listed(text)
         names = [item.partition("=")[0].strip() for item in items]
         well_formed = all(
             item == "*" or all(_MODEL.fullmatch(part.strip()) for part in item.split("=", 1)) for item in items
@@ -238,7 +238,7 @@ def aliases() -> Kind[Mapping[str, str]]:
 
     def parse(text: str) -> Mapping[str, str]:
         pairs: dict[str, str] = {}
-        for item in _items(text):
+        for item in listed(text):
             alias, colon, target = (part.strip() for part in item.partition(":"))
             taken = alias in {"auto", "default", *pairs}
             if taken or not colon or not _MODEL.fullmatch(alias) or not _MODEL.fullmatch(target):
@@ -357,7 +357,7 @@ def addresses() -> Kind[tuple[str, ...]]:
     """Addresses to listen on; `https://` asks for TLS on loopback, where it is no must. Port 0 takes any free one."""
 
     def parse(text: str) -> tuple[str, ...]:
-        items = _items(text)
+        items = listed(text)
         for item in items:
             found = _ADDRESS.fullmatch(item)
             if not item.startswith("unix:/") and (found is None or int(found["port"]) > _LAST_PORT):
@@ -375,7 +375,7 @@ def secret() -> Kind[Secret | None]:
     return optional(Kind("secret", KEY_SHAPE, parse_secret))
 
 
-def _items(text: str) -> tuple[str, ...]:
+def listed(text: str) -> tuple[str, ...]:
     """The parts between commas. A comma at the end is forgiven; an empty part elsewhere is the caller's to refuse."""
     parts = tuple(part.strip() for part in text.split(","))
     return parts[:-1] if not parts[-1] else parts

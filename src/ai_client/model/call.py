@@ -20,7 +20,8 @@ class Call(msgspec.Struct, frozen=True, gc=False):
     `headers` are the caller's own that the provider may see (content type, idempotency key, beta flags).
     `deadline_ns` is of the monotonic clock. `priority` runs from 1 (last) to 10 (first); 5 is usual.
     `cache` is False when the caller asked for a fresh answer. `whole` says whether a streamed answer is to be held
-    until it is whole; None: as the model has it.
+    until it is whole; None: as the model has it. `keep` has a stream's text kept, in case that another has to take it
+    up; `prefill` is the text that this call takes up.
     """
 
     endpoint: Endpoint
@@ -35,6 +36,8 @@ class Call(msgspec.Struct, frozen=True, gc=False):
     record: Record
     cache: bool = True
     whole: bool | None = None
+    keep: bool = False
+    prefill: str = ""
 
     @property
     def repeatable(self) -> bool:

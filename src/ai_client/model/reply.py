@@ -12,11 +12,15 @@ from ai_client.model.usage import NO_USAGE, Usage
 
 
 class StreamEnd(msgspec.Struct, frozen=True, gc=False):
-    """How a stream ended: whole, with `error` None; or by that error; or given up by its reader."""
+    """How a stream ended: whole, with `error` None; or by that error; or given up by its reader.
+
+    `said` is all the text of an answer that broke off, None where that was not kept, or where there was more than text.
+    """
 
     error: BaseException | None
     usage: Usage
     cancelled: bool = False
+    said: str | None = None
 
 
 Write = Callable[[bytes], bool]

@@ -1,6 +1,7 @@
 """The request's travel.
 
-    observed(cached(routed(budgeted(fallback(hedged(retried(pooled(guarded(limited(adapted(timed(accounted(send)))))))))))))
+    observed(cached(routed(budgeted(continued(fallback(hedged(retried(pooled(guarded(limited(adapted(timed(
+        accounted(send))))))))))))))
 
 The order is written here and nowhere else. Each stage wraps the one inside it: retry and fallback enclose the
 limiter, so that every attempt reserves afresh; accounting sits inside them, because a broken attempt may still be
@@ -13,6 +14,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 
 import msgspec
 
@@ -27,6 +29,7 @@ from ai_client.pipeline.adapted import Adapted
 from ai_client.pipeline.base import AttemptStage, CallStage, PlanStage
 from ai_client.pipeline.budgeted import Budgeted, Means
 from ai_client.pipeline.cached import Cached, CacheSettings
+from ai_client.pipeline.continued import Continued
 from ai_client.pipeline.fallback import Fallback, nothing_larger
 from ai_client.pipeline.guarded import Guarded
 from ai_client.pipeline.hedged import Hedged, HedgeParts
@@ -68,6 +71,7 @@ class Parts(msgspec.Struct, frozen=True):
     pools: Pools | None = None
     adaptive: Adaptive | None = None
     hedging: Hedging | None = None
+    continues: Mapping[str, str] = MappingProxyType({})
 
 
 def build_pipeline(parts: Parts) -> Observed:
@@ -95,6 +99,9 @@ def build_pipeline(parts: Parts) -> Observed:
         wanted = HedgeParts(parts.hedging, parts.retry.max_attempts, parts.health, parts.pools, means)
         attempt = Hedged(attempt, single, wanted, parts.clock, parts.sinks).__call__
     plan: PlanStage = Fallback(attempt, parts.retry.max_attempts, parts.clock, parts.larger).__call__
+    if parts.continues:
+        most = parts.retry.max_attempts
+        plan = Continued(plan, attempt, parts.continues, most, parts.clock, parts.sinks).__call__
     if means is not None:
         plan = Budgeted(plan, means).__call__
     call: CallStage = Routed(plan, parts.decide, parts.pass_through).__call__

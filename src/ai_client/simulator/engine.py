@@ -18,10 +18,18 @@ from ai_client.simulator.answers import AnswerBook, load_answers
 from ai_client.simulator.breakage import break_script
 from ai_client.simulator.chance import Chance, Luck, Occurrences, luck
 from ai_client.simulator.faults import FaultBook
-from ai_client.simulator.generation import Author, Choice, Generation
+from ai_client.simulator.generation import Author, Choice, Generation, continued
 from ai_client.simulator.models import MODELS, SimModel
 from ai_client.simulator.prefixes import BLOCK_CHARS
-from ai_client.simulator.prompts import EmbeddingOptions, embedding_options, prompt_text, prompts_of, tokens_of
+from ai_client.simulator.prompts import (
+    CHARS_PER_TOKEN,
+    EmbeddingOptions,
+    embedding_options,
+    prefill_of,
+    prompt_text,
+    prompts_of,
+    tokens_of,
+)
 from ai_client.simulator.prose import Prose
 from ai_client.simulator.quota import retry_headers
 from ai_client.simulator.script import Script
@@ -48,6 +56,7 @@ class Asked(msgspec.Struct, frozen=True):
     draws: Luck
     prompt_tokens: int
     embedding: EmbeddingOptions | None
+    begun: int = 0
 
 
 class Engine:
@@ -61,6 +70,7 @@ class Engine:
         book = load_answers(settings.answers, self._chance) if settings.answers else AnswerBook({}, self._chance)
         self._author = Author(book, settings.reply_tokens)
         self._prose = Prose()
+        self._prefill = settings.prefill
         self._models = {model.name: model for model in MODELS}
         self._paces = {model.name: pace_of(model, settings) for model in MODELS}
         self._occurrences = Occurrences()
@@ -137,7 +147,18 @@ class Engine:
         before = self._occurrences.before(digest)
         drawn = self._chance.digest(digest + before.to_bytes(8, "little")) if before else digest
         options = embedding_options(body) if model.embeds else None
-        return Asked(endpoint, account, model, fields, body, digest, luck(drawn), prompt_tokens, options)
+        begun = self._begun(endpoint, body)
+        return Asked(endpoint, account, model, fields, body, digest, luck(drawn), prompt_tokens, options, begun)
+
+    def _begun(self, endpoint: Endpoint, body: bytes) -> int:
+        """How many tokens of the answer the request has begun itself."""
+        if self._prefill == "ignore" or endpoint is not Endpoint.CHAT or (text := prefill_of(body)) is None:
+            return 0
+        if self._prefill == "refuse":
+            raise InvalidRequestError(
+                "This model goes on with no assistant's message: the last one must be a user's", param="messages"
+            )
+        return max(len(text) // CHARS_PER_TOKEN, 1)
 
     def _model(self, name: str) -> SimModel:
         model = self._models.get(name)
@@ -153,7 +174,8 @@ class Engine:
         prompts = prompts_of(asked.body) if several else [fields.text]
         if len(prompts) * fields.choices > _MOST_TEXTS:
             raise InvalidRequestError(f"prompts times n must be at most {_MOST_TEXTS}", param="prompt")
-        return self._author.choices(asked.model, asked.draws, prompts, fields.choices, fields.max_output)
+        choices = self._author.choices(asked.model, asked.draws, prompts, fields.choices, fields.max_output)
+        return [continued(choice, asked.begun) for choice in choices] if asked.begun else choices
 
     def _generate(self, asked: Asked, choices: list[Choice], completion_tokens: int) -> Generation:
         cached = 0

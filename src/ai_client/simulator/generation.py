@@ -41,6 +41,12 @@ class Choice(msgspec.Struct, frozen=True, gc=False):
         return text + b"".join(self.tail) if self.tail else text
 
 
+def continued(choice: Choice, done: int) -> Choice:
+    """What is left of it when its first `done` tokens are there already: at least one, for some reason to finish."""
+    filler = max(choice.filler - done, 0 if choice.tail else 1)
+    return msgspec.structs.replace(choice, filler=filler, tokens=filler + len(choice.tail))
+
+
 class Generation(msgspec.Struct, frozen=True, gc=False):
     """One reply, whatever its wire format. `created` is in seconds of the calendar, `ident` hexadecimal."""
 

@@ -38,6 +38,11 @@ class _Texts(msgspec.Struct):
     input: Any = None
 
 
+class _Messages(msgspec.Struct):
+    messages: list[dict[str, Any]]
+
+
+_messages = msgspec.json.Decoder(_Messages)
 _embedding_options = msgspec.json.Decoder(EmbeddingOptions)
 _prompts = msgspec.json.Decoder(_Prompts)
 _texts = msgspec.json.Decoder(_Texts)
@@ -66,6 +71,16 @@ def prompts_of(body: bytes) -> list[str]:
         return as_texts(_prompts.decode(body).prompt)
     except msgspec.ValidationError as error:
         raise InvalidRequestError(f"prompt: {error}", param="prompt") from None
+
+
+def prefill_of(body: bytes) -> str | None:
+    """The beginning of an answer that a chat gives itself, as an assistant's last message; None where it gives none."""
+    last = _messages.decode(body).messages[-1]
+    if last.get("role") != "assistant":
+        return None
+    found: list[str] = []
+    _collect(last.get("content"), found)
+    return "".join(found)
 
 
 def embedding_options(body: bytes) -> EmbeddingOptions:

@@ -15,6 +15,8 @@ from ai_client.simulator.models import SimModel
 
 Profile = Literal["realistic", "fast", "zero"]
 PROFILES: Final = get_args(Profile)
+Prefill = Literal["ignore", "continue", "refuse"]
+PREFILLS: Final = get_args(Prefill)
 
 _SPEED: Mapping[Profile, float] = {"realistic": 1.0, "fast": 0.1, "zero": 0.0}
 _NS_PER_MS: Final = 1_000_000
@@ -29,7 +31,8 @@ class Settings(msgspec.Struct, frozen=True):
     first token by a fixed one and `token_ms` the time between tokens (0 when only `latency_ms` is given).
     `reply_tokens` fixes the length of every reply; 0 lets each model draw its own. `faults` are specifications as in
     `faults.py`. `keys` are the keys accepted; empty accepts any. `answers` is a file of JSON lines, each with a
-    `question` and its `answer`.
+    `question` and its `answer`. `prefill` is what happens to a chat whose last message is an assistant's: the models
+    `continue` it, the request is `refuse`d with 400, or the models `ignore` that it is one and answer anew.
     """
 
     seed: int = 1
@@ -43,6 +46,7 @@ class Settings(msgspec.Struct, frozen=True):
     faults: tuple[str, ...] = ()
     keys: tuple[str, ...] = ()
     answers: Path | None = None
+    prefill: Prefill = "ignore"
 
     def check(self) -> None:
         """Raise `ConfigurationError`, naming every number that makes no sense."""
@@ -61,6 +65,8 @@ class Settings(msgspec.Struct, frozen=True):
         ]
         if self.profile not in PROFILES:
             problems.append(f"profile is {self.profile!r}: choose one of {', '.join(PROFILES)}")
+        if self.prefill not in PREFILLS:
+            problems.append(f"prefill is {self.prefill!r}: choose one of {', '.join(PREFILLS)}")
         if "" in self.keys:
             problems.append("a key is empty: leave it out, or give the key that callers send")
         if problems:

@@ -213,3 +213,36 @@ def test_settings_that_make_no_sense_are_refused() -> None:
         Stage(rpm=-1)
     with pytest.raises(ConfigurationError, match="did you mean reset"):
         Stage(faults=("rest",))
+
+
+BEGUN = {"role": "assistant", "content": "The answer is, if you ask me, "}
+
+
+def begun(prefill: str, **more: Any) -> Page:
+    stage = Stage(prefill=prefill, reply_tokens=40)
+    messages = [{"role": "user", "content": "a"}, {**BEGUN, **more}]
+    return stage.ask("/v1/chat/completions", {"model": "gpt-4.1", "messages": messages})
+
+
+def test_a_chat_that_begins_its_own_answer() -> None:
+    assert begun("ignore").json["usage"]["completion_tokens"] == 40
+    left = begun("continue").json["usage"]["completion_tokens"]
+    assert left == 40 - len(BEGUN["content"]) // 4
+    parts = [{"type": "text", "text": BEGUN["content"]}]
+    assert begun("continue", content=parts).json["usage"]["completion_tokens"] == left
+    assert begun("continue", content="a" * 400).json["usage"]["completion_tokens"] == 1, "there is an end to be told"
+    refused = begun("refuse")
+    assert (refused.status, refused.json["error"]["param"]) == (400, "messages")
+    assert "goes on with no assistant's message" in refused.json["error"]["message"]
+    for prefill in ("continue", "refuse"):
+        assert Stage(prefill=prefill, reply_tokens=40).chat("a").json["usage"]["completion_tokens"] == 40
+        assert begun(prefill, role="user").json["usage"]["completion_tokens"] == 40
+
+
+def test_a_known_answer_stays_when_its_beginning_is_given(tmp_path: Path) -> None:
+    answers = tmp_path / "answers.jsonl"
+    answers.write_text('{"question": "How many?", "answer": "42"}\n')
+    stage = Stage(prefill="continue", answers=answers)
+    messages = [{"role": "user", "content": "How many?"}, {"role": "assistant", "content": "x" * 4000}]
+    page = stage.ask("/v1/chat/completions", {"model": "gpt-4.1", "messages": messages})
+    assert page.json["choices"][0]["message"]["content"].startswith("\n#### ")

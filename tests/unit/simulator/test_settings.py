@@ -20,6 +20,8 @@ def test_every_mistake_is_named() -> None:
     assert len(caught.value.problems) == 6
     with pytest.raises(ConfigurationError, match="realistic, fast, zero"):
         Settings(profile="slow").check()  # type: ignore[arg-type]
+    with pytest.raises(ConfigurationError, match="ignore, continue, refuse"):
+        Settings(prefill="echo").check()  # type: ignore[arg-type]
     Settings().check()
 
 

@@ -11,7 +11,7 @@ import msgspec
 
 from ai_client.errors import BrokenReplyError
 from ai_client.model.usage import Usage
-from ai_client.providers.openai.answers import Chunk, ErrorFields, ResponseEvent
+from ai_client.providers.openai.answers import Chunk, Delta, ErrorFields, ResponseEvent
 
 _NO_CALLS = frozenset({b"", b"null", b"[]"})
 
@@ -34,17 +34,30 @@ class Judge(Protocol):
     """The provider said that this is all."""
     error: ErrorFields | str | None
 
+    @property
+    def said(self) -> str | None:
+        """All the text so far; None where that is not kept, where there is more than text, or where it has its end."""
+
     def read(self, data: bytes) -> bool:
         """Take one event in. Raises `BrokenReplyError` when it is not what this stream is made of."""
+
+
+def _read_chunk(data: bytes) -> Chunk:
+    try:
+        return _chunk.decode(data)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise BrokenReplyError(f"the stream carried a chunk that is not the JSON it should be: {error}") from None
 
 
 class ChunkJudge:
     """Chat and completions: chunks, then `[DONE]`."""
 
-    __slots__ = ("_hide_usage", "chars", "content", "done", "error", "finished", "model", "usage")
+    __slots__ = ("_hide_usage", "_kept", "_plain", "chars", "content", "done", "error", "finished", "model", "usage")
 
-    def __init__(self, *, hide_usage: bool) -> None:
+    def __init__(self, *, hide_usage: bool, keep: bool = False) -> None:
         self._hide_usage = hide_usage
+        self._kept: list[str] | None = [] if keep else None
+        self._plain = True
         self.model = ""
         self.usage: Usage | None = None
         self.chars = 0
@@ -58,10 +71,7 @@ class ChunkJudge:
         if data == b"[DONE]":
             self.done = True
             return True
-        try:
-            chunk = _chunk.decode(data)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-            raise BrokenReplyError(f"the stream carried a chunk that is not the JSON it should be: {error}") from None
+        chunk = _read_chunk(data)
         if chunk.error is not None:
             self.error = chunk.error
             return True
@@ -71,9 +81,12 @@ class ChunkJudge:
             if text:
                 self.chars += len(text)
                 self.content = True
+                if self._kept is not None:
+                    self._keep(delta, text)
             elif delta is not None and (calls := bytes(delta.tool_calls)) not in _NO_CALLS:
                 self.chars += len(calls)
                 self.content = True
+                self._plain = False
             if choice.finish_reason:  # some servers send an empty one with every chunk
                 self.finished = self.content = True
         if chunk.model and not self.model:
@@ -83,11 +96,23 @@ class ChunkJudge:
             return not (self._hide_usage and not chunk.choices)
         return True
 
+    @property
+    def said(self) -> str | None:
+        """All the text so far."""
+        return None if self._kept is None or not self._plain or self.finished else "".join(self._kept)
+
+    def _keep(self, delta: Delta | None, text: str) -> None:
+        if self._kept is not None and delta is not None and text is delta.content:
+            self._kept.append(text)
+        else:
+            self._plain = False
+
 
 class ResponseJudge:
     """The Responses API: typed events, the last of which carries the whole response."""
 
     __slots__ = ("chars", "content", "done", "error", "finished", "model", "usage")
+    said = None
 
     def __init__(self) -> None:
         self.model = ""

@@ -134,7 +134,7 @@ class OpenAIProvider:
         if call.endpoint is Endpoint.RESPONSES:
             judge = ResponseJudge()
         else:
-            judge = ChunkJudge(hide_usage=self._wire.adds_usage(call))
+            judge = ChunkJudge(hide_usage=self._wire.adds_usage(call), keep=call.keep)
         stream = EventStream(incoming, judge, self._name, call.fields.input_chars)
         await stream.open()
         record = call.record

@@ -218,7 +218,7 @@ class EventStream:
         self._ended = True
         self._error = error
         finishers, self._finishers = self._finishers, None
-        end = StreamEnd(error, self._usage(), cancelled)
+        end = StreamEnd(error, self._usage(), cancelled, None if error is None else self._judge.said)
         for finisher in finishers or ():
             finisher(end)
 

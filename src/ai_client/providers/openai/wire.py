@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
+
 import msgspec
 
 from ai_client.errors import AuthenticationError, InvalidRequestError
 from ai_client.model.call import Attempt, Call, Headers
+from ai_client.model.prefill import PLAIN, write_prefill
 from ai_client.model.request import OTHER, Endpoint
 from ai_client.transport.http import Header
 from ai_client.transport.pool import Origin
@@ -16,13 +20,23 @@ _OBJECT = msgspec.json.Decoder(dict[str, msgspec.Raw])
 class Wire:
     """Writes requests to one origin with one key. What never changes is written once."""
 
-    def __init__(self, origin: Origin, api_key: str, user_agent: str, *, stream_usage: bool) -> None:
+    def __init__(
+        self,
+        origin: Origin,
+        api_key: str,
+        user_agent: str,
+        *,
+        stream_usage: bool,
+        styles: Mapping[str, str] = MappingProxyType({}),
+    ) -> None:
+        """`styles` says how each model is asked to go on from a given beginning; see `model.prefill`."""
         if any(not "!" <= character <= "~" for character in api_key):
             raise AuthenticationError(
                 "the API key has characters that no key has: was a newline or quote copied with it?"
             )
         self._prefix = origin.path
         self._stream_usage = stream_usage
+        self._styles = styles
         lines = [f"host: {origin.authority}", f"user-agent: {user_agent}", "accept-encoding: identity"]
         if api_key:
             lines.append(f"authorization: Bearer {api_key}")
@@ -51,16 +65,20 @@ class Wire:
         return b"%b%bcontent-length: %d\r\n\r\n%b" % (head, lines, len(body), body)
 
     def body(self, attempt: Attempt) -> bytes:
-        """The caller's body, byte for byte unless the model's name or the usage option has to change."""
+        """The caller's body, byte for byte unless the model's name or the usage option has to change, or it takes up a
+        text.
+        """
         call = attempt.call
         fields = call.fields
         renamed = bool(attempt.target.upstream_model) and attempt.target.upstream_model != fields.model
         wants_usage = self.adds_usage(call)
-        if not renamed and not wants_usage:
+        if not renamed and not wants_usage and not call.prefill:
             return call.body
         members = _OBJECT.decode(call.body)
         if renamed:
             members["model"] = msgspec.Raw(msgspec.json.encode(attempt.target.upstream_model))
+        if call.prefill:
+            write_prefill(members, call.prefill, self._styles.get(attempt.target.model, PLAIN))
         if wants_usage:
             options = _OBJECT.decode(members["stream_options"]) if _is_object(members.get("stream_options")) else {}
             options["include_usage"] = msgspec.Raw(b"true")

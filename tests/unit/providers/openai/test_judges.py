@@ -37,6 +37,30 @@ def test_a_chat() -> None:
     assert (judge.done, judge.usage, judge.error) == (True, None, None)
 
 
+def test_the_text_is_kept_where_that_is_asked_for() -> None:
+    events = [choice(role="assistant", content=""), choice(content="a"), choice(content="b")]
+    for keep, said in ((True, "ab"), (False, None)):
+        judge = ChunkJudge(hide_usage=False, keep=keep)
+        judged(judge, *events)
+        assert judge.said == said
+        judged(judge, choice("stop"))
+        assert judge.said is None, "it has its end"
+    assert ResponseJudge().said is None
+
+
+@pytest.mark.parametrize("more", [{"refusal": "no"}, {"reasoning_content": "hm"}, {"tool_calls": [{"index": 0}]}])
+def test_more_than_text_is_not_kept(more: dict[str, Any]) -> None:
+    judge = ChunkJudge(hide_usage=False, keep=True)
+    judged(judge, choice(content="a"), choice(**more), choice(content="b"))
+    assert judge.said is None
+
+
+def test_completions_are_not_kept() -> None:
+    judge = ChunkJudge(hide_usage=False, keep=True)
+    judged(judge, choice(text="a"))
+    assert judge.said is None
+
+
 @pytest.mark.parametrize(
     ("event", "chars"),
     [

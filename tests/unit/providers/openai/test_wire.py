@@ -12,7 +12,7 @@ from ai_client.model.call import Call, Target
 from ai_client.model.request import Endpoint, Fields
 from ai_client.providers.openai.wire import Wire, forwarded
 from ai_client.transport.pool import Origin
-from tests.calls import BODY, make_attempt, make_call
+from tests.calls import BODY, make_attempt, make_call, streaming
 
 PLAIN = Target("p", "m", "m")
 HOST = b"host: api.test\r\nuser-agent: ua/1\r\naccept-encoding: identity\r\nauthorization: Bearer hs_key\r\n"
@@ -35,6 +35,19 @@ def test_a_request() -> None:
         + HOST
         + b"content-type: application/json\r\nopenai-beta: x\r\ncontent-length: %d\r\n\r\n%b" % (len(BODY), BODY)
     )
+
+
+def test_a_request_that_takes_a_text_up() -> None:
+    styles = {"m": "prefix"}
+    made = Wire(Origin.parse("https://api.test/v1"), "", "ua/1", stream_usage=False, styles=styles)
+    call = streaming(prefill="The an")
+    asked = msgspec.json.decode(made.body(make_attempt(call)))
+    assert asked["messages"] == [
+        {"role": "user", "content": "hi"},
+        {"role": "assistant", "content": "The an", "prefix": True},
+    ]
+    plain = msgspec.json.decode(made.body(make_attempt(call, Target("p", "other", "m"))))
+    assert plain["messages"][1] == {"role": "assistant", "content": "The an"}
 
 
 def test_a_request_that_is_passed_through() -> None:
