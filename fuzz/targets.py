@@ -208,7 +208,7 @@ def _written(config: Config) -> str:
                 continue
             for key in section.keys.values():
                 value = getattr(values, key.name)
-                if key.name == "models" and section.name == "provider":
+                if key.name == "models" and section.name in ("provider", "key"):
                     value = tuple(
                         f"{name}={values.renames[name]}" if name in values.renames else name for name in value
                     )
@@ -225,5 +225,7 @@ def _instances(config: Config, name: str) -> Iterator[tuple[str, Any]]:
         yield from ((f"app {each.name}", each) for each in config.apps.values() if each.uid is not None)
     elif name == "limit":
         yield from ((f"limit {each.name}", each) for each in config.quotas.values())
+    elif name == "key":
+        yield from ((f"key {each.name}", each) for each in config.keys.values())
     else:
         yield name, getattr(config, name)
