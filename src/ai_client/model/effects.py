@@ -10,6 +10,7 @@ import msgspec
 from ai_client.model.request import Endpoint
 
 _ONCE: Final = b"idempotency-key"
+_NONE: Final = (b"", b"null")
 _CALLERS_TOOLS: Final = frozenset({"function", "custom"})
 """Tools that the caller runs; all others run at the provider, and may do anything there."""
 
@@ -22,6 +23,7 @@ class _Effects(msgspec.Struct, gc=False):
     store: bool | None = None
     background: bool | None = None
     conversation: msgspec.Raw = msgspec.Raw()
+    previous_response_id: msgspec.Raw = msgspec.Raw()
     tools: list[_Tool] | None = None
 
 
@@ -41,7 +43,9 @@ def only_asks(endpoint: Endpoint, headers: Sequence[tuple[bytes, bytes]], body: 
         asked = _effects.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return False
-    if asked.store or asked.background or bytes(asked.conversation) not in (b"", b"null"):
+    if asked.store or asked.background:
+        return False
+    if any(bytes(each) not in _NONE for each in (asked.conversation, asked.previous_response_id)):
         return False
     if endpoint is Endpoint.RESPONSES and asked.store is None:
         return False

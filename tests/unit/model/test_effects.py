@@ -30,6 +30,7 @@ FUNCTION = {"type": "function", "function": {"name": "f"}}
         (Endpoint.RESPONSES, {"store": None}, False),
         (Endpoint.RESPONSES, {"store": False, "background": True}, False),
         (Endpoint.RESPONSES, {"store": False, "conversation": "conv_1"}, False),
+        (Endpoint.RESPONSES, {"store": False, "previous_response_id": "resp_1"}, False),
         (Endpoint.RESPONSES, {"store": False, "tools": [{"type": "code_interpreter"}]}, False),
         (Endpoint.OTHER, {}, False),
     ],

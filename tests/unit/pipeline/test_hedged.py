@@ -240,6 +240,7 @@ def test_a_winning_stream_that_is_given_up_is_booked_for_what_came() -> None:
     ("denied", "changes", "fields"),
     [
         (Denied.BUDGET, {"share": 0.5}, {}),
+        (Denied.BUDGET, {"share": 0.5, "budget": 10**9}, {}),
         (Denied.ATTEMPTS, {"attempts": 1}, {}),
         (Denied.EFFECTS, {}, {"body": b'{"store":true}'}),
         (Denied.EFFECTS, {}, {"headers": [(b"idempotency-key", b"1")]}),
