@@ -88,7 +88,7 @@ def main() -> None:
     parser.add_argument("--every", type=float, default=5.0)
     options = parser.parse_args()
     keep_memory_private()
-    gc.set_threshold(20_000, 20, 50)
+    gc.set_threshold(20_000, 10, 10)
     uvloop.run(_serve(options.config, options.figures, options.every))
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import random
+from collections import Counter
 from pathlib import Path
 
 import msgspec
@@ -120,5 +122,45 @@ def test_callers_leave_and_come(run: Run) -> None:
         traffic = Traffic("127.0.0.1", 1, 100, random.Random(2))  # nobody listens there
         await traffic.run(0.03)
         assert traffic.ends.total() == traffic.ends[End.LOST] > 0
+
+    run(scene())
+
+
+@pytest.mark.parametrize("hedge", [False, True])
+def test_calls_leave_nothing_that_only_the_collector_can_free(run: Run, tmp_path: Path, hedge: bool) -> None:
+    """It comes seldom in a daemon, by choice: what waited for it would add up to a hundred megabytes an hour."""
+
+    async def scene() -> None:
+        faults = ("reset@p=0.05", "no-done@p=0.05", "status:503@p=0.05", "sse-error@p=0.05", "cut:fin@p=0.05")
+        sections: dict[str, dict[str, object]] = {
+            "api": {"provider": "one", "models": ", ".join(MODELS), "max_retries": 1},
+            "key second": {"api_key": "hs_second"},
+            "models": {"fallback": MODELS[1]},
+            "routing": {"retry_base_delay": 0.01},
+            "caching": {"enabled": "true", "persistent": "no"},
+            "hedge": {"enabled": hedge, "min_samples": 20, "percentile": 50, "budget_percent": 50, "min_priority": 1},
+        }
+        async with (
+            simulated(*faults, profile="fast") as simulator,
+            serving(write_config(tmp_path, simulator.url, sections)) as (daemon, url),
+        ):
+            host, port = url.removeprefix("http://").split(":")
+            gc.collect()
+            gc.disable()
+            try:
+                traffic = Traffic(host, int(port), 400, random.Random(4))
+                await traffic.run(0.6)
+                await until(lambda: not (look(daemon, 0.0).in_flight or look(daemon, 0.0).callers))
+                gc.set_debug(gc.DEBUG_SAVEALL)
+                gc.collect()
+                ours = [type(each).__name__ for each in gc.garbage if type(each).__module__.startswith("ai_client.")]
+            finally:
+                gc.set_debug(0)
+                gc.garbage.clear()
+                gc.enable()
+        # a connection that is given up while it is made leaves a few objects, which is rare
+        assert len(ours) < traffic.ends.total() / 10, Counter(ours)
+        assert traffic.ends[End.WHOLE] > 100
+        assert traffic.ends[End.CANCELLED]
 
     run(scene())

@@ -36,7 +36,7 @@ def serve(options: Options, listen: tuple[str, ...]) -> None:
         return load(options.config_path, environ)
 
     # a request makes no cycles, so looking for some every few hundred objects only costs; and what the start made stays
-    gc.set_threshold(20_000, 20, 50)
+    gc.set_threshold(20_000, 10, 10)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         try:
             runner.run(_serve(Daemon(read, listen, environ)))

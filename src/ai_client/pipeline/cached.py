@@ -101,7 +101,8 @@ class Cached:
             flight.set_result(entry)
             return reply
         finally:
-            del self._flights[key]
+            # an error remembers this frame, and the flight the error: no circle may be left
+            del self._flights[key], flight
 
     def _recorded(self, key: bytes, reply: Reply, record: Record) -> Reply:
         if reply.stream is not None and self._policy.keeps(reply.status):

@@ -45,27 +45,30 @@ class Fallback:
         """Pass attempts on until one is answered."""
         first: AIClientError | None = None
         too_small: list[str] = []
-        while True:
-            target = targets[0]
-            try:
-                return await self._inner(Attempt(call, target, 1, targets))
-            except AIClientError as error:
-                rule = rule_for(error)
-                first = first or error
-                if rule.onward is Onward.NOWHERE or not may_repeat(rule, error, repeatable=call.repeatable):
-                    raise first from (None if error is first else error)
-                targets = targets[1:]
-                if rule.onward is Onward.OTHER_MODEL:
-                    too_small.append(target.model)
-                    targets = [*self._larger(target.model), *targets]
-                if too_small:
-                    targets = [each for each in targets if each.model not in too_small]
-                if call.record.avoid:
-                    targets = [each for each in targets if each.name != call.record.avoid]
-                if not targets or self._over(call):
-                    raise first from None
-                if rule.onward is Onward.OTHER_MODEL:
-                    first = None
+        try:
+            while True:
+                target = targets[0]
+                try:
+                    return await self._inner(Attempt(call, target, 1, targets))
+                except AIClientError as error:
+                    rule = rule_for(error)
+                    first = first or error
+                    if rule.onward is Onward.NOWHERE or not may_repeat(rule, error, repeatable=call.repeatable):
+                        raise first from (None if error is first else error)
+                    targets = targets[1:]
+                    if rule.onward is Onward.OTHER_MODEL:
+                        too_small.append(target.model)
+                        targets = [*self._larger(target.model), *targets]
+                    if too_small:
+                        targets = [each for each in targets if each.model not in too_small]
+                    if call.record.avoid:
+                        targets = [each for each in targets if each.name != call.record.avoid]
+                    if not targets or self._over(call):
+                        raise first from None
+                    if rule.onward is Onward.OTHER_MODEL:
+                        first = None
+        finally:
+            del first  # the error remembers this frame: no circle may be left
 
     def _over(self, call: Call) -> bool:
         return call.record.attempts >= self._max_attempts or self._clock.monotonic_ns() >= call.deadline_ns

@@ -92,34 +92,40 @@ class Hedged:
         watch.timer = loop.call_later(delay / 1e9, self._look, watch, loop)
         race = watch.race
         try:
-            reply = await self._inner(attempt)
-        except BaseException as error:
-            watch.timer.cancel()
-            ours = race.interrupted()
-            if race.second is None:
-                raise
             try:
-                return await self._without(watch, race.second, error, ours=ours)
-            finally:
+                reply = await self._inner(attempt)
+            except BaseException as error:
+                watch.timer.cancel()
+                ours = race.interrupted()
+                if race.second is None:
+                    raise
+                try:
+                    return await self._without(watch, race.second, error, ours=ours)
+                finally:
+                    await race.clear()
+            watch.timer.cancel()
+            race.over = True
+            if race.second is not None:
+                race.interrupted()
+                self._came_in(watch, race.second)
+                race.first_wins(reply)
                 await race.clear()
-        watch.timer.cancel()
-        race.over = True
-        if race.second is not None:
-            race.interrupted()
-            self._came_in(watch, race.second)
-            race.first_wins(reply)
-            await race.clear()
-        return reply
+            return reply
+        finally:
+            del task, watch, race  # a cancelled task remembers this frame: no circle may be left
 
     async def _without(self, watch: _Watch, second: asyncio.Task[Reply], error: BaseException, *, ours: bool) -> Reply:
         """The first will not answer; it was interrupted by the second (`ours`), or ended by `error`."""
-        if not ours:
-            if not isinstance(error, AIClientError) or rule_for(error).onward is Onward.NOWHERE:
-                raise error
-            await asyncio.wait((second,))
-            self._came_in(watch, second)
-            if isinstance(second.exception(), AIClientError):
-                raise error
+        try:
+            if not ours:
+                if not isinstance(error, AIClientError) or rule_for(error).onward is Onward.NOWHERE:
+                    raise error
+                await asyncio.wait((second,))
+                self._came_in(watch, second)
+                if isinstance(second.exception(), AIClientError):
+                    raise error
+        finally:
+            del error  # it remembers this frame: no circle may be left
         reply = watch.race.second_wins()
         watch.known.won += 1
         return reply

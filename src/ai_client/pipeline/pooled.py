@@ -142,9 +142,10 @@ class Pooled:
                 kept = _telling(kept, error)
                 seat = self._next(attempt, seat, error, tried, places, suspects)
                 if seat is None:
-                    if kept is error:
-                        raise
-                    raise kept from error
+                    try:
+                        raise kept from (None if kept is error else error)
+                    finally:
+                        del kept  # it remembers this frame: no circle may be left
                 self._tell(attempt, target, number, error)
                 record.attempts += 1
                 number += 1

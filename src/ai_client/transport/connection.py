@@ -83,8 +83,6 @@ class ClientConnection(asyncio.Protocol):
         self._outbox = outbox
         self._on_idle = on_idle
         self._on_closed = on_closed
-        self._timer = LazyTimer(loop, self._timed_out)
-        self._parser: httptools.HttpResponseParser = httptools.HttpResponseParser(self)
         self._transport: asyncio.Transport | None = None
         self._timeouts = Timeouts()
         self._total_due = NEVER
@@ -211,16 +209,20 @@ class ClientConnection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = transport  # type: ignore[assignment]
+        # both refer to this connection, and are let go of when it is lost: so not before it is made
+        self._timer = LazyTimer(self._loop, self._timed_out)
+        self._parser: httptools.HttpResponseParser = httptools.HttpResponseParser(self)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._transport = None
-        self._timer.close()
+        if self._transport is not None:  # a tunnel may be lost before there is TLS in it
+            self._transport = None
+            self._timer.close()
+            del self._parser
         if self._phase == _BODY and self._length < 0 and not self._chunked and exc is None:
             self._finish(sound=False)  # a body that ends with its connection
         elif self._phase:
             self._fail(self._never_sent() if self._held else self._cut_off(exc))
         self._on_closed(self)
-        del self._parser  # it refers to this connection as well
 
     def data_received(self, data: bytes) -> None:
         if not self._phase or self._held:  # an answer nobody asked for, or one that came before the question

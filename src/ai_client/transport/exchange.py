@@ -67,13 +67,13 @@ class Exchange:
     caller answers for their holding no line end.
     """
 
-    __slots__ = ("_bodiless", "_chunked", "_connection", "_listeners", "closed", "started")
+    __slots__ = ("_bodiless", "_chunked", "_connection", "closed", "listeners", "started")
 
     def __init__(self, connection: ServerConnection) -> None:
         self._connection = connection
         self._bodiless = False
         self._chunked = False
-        self._listeners: list[Callable[[], None]] | None = None
+        self.listeners: list[Callable[[], None]] | None = None
         self.closed = False
         self.started = False
 
@@ -180,14 +180,15 @@ class Exchange:
 
     def on_disconnect(self, listener: Callable[[], None]) -> None:
         """Have `listener` called when the connection goes before the answer is finished, `abort` included."""
-        if self._listeners is None:
-            self._listeners = []
-        self._listeners.append(listener)
+        if self.listeners is None:
+            self.listeners = []
+        self.listeners.append(listener)
 
     def disconnected(self) -> None:
         """The connection is gone."""
         self.closed = True
-        for listener in self._listeners or ():
+        listeners, self.listeners = self.listeners, None
+        for listener in listeners or ():
             listener()
 
 

@@ -119,8 +119,11 @@ class Pool:
                 head = connection.send(wire, timeouts)
                 try:
                     return await head
-                except asyncio.CancelledError:
-                    connection.give_up(head)
+                except BaseException as error:
+                    if isinstance(error, asyncio.CancelledError):
+                        connection.give_up(head)
+                    # the error remembers this frame, and the frame `head`, which holds the error: no circle may be left
+                    del head
                     raise
             except ConnectError:
                 if not kept:

@@ -111,6 +111,7 @@ class ServerConnection(asyncio.Protocol):
         self._server.forget(self)
         self._client_gone()
         self._reader.close()
+        self._worker = None  # it refers to this connection: a circle would be left to the collector, which seldom comes
 
     def data_received(self, data: bytes) -> None:
         if self._deaf:
@@ -224,6 +225,7 @@ class ServerConnection(asyncio.Protocol):
     def finished(self, exchange: Exchange) -> None:
         """An answer is complete: close, or take the next request."""
         exchange.closed = True
+        exchange.listeners = None
         self._exchange = None
         self.request = _NO_REQUEST  # an idle connection keeps no body in memory
         if self.close_after:

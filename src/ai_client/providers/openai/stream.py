@@ -161,7 +161,7 @@ class EventStream:
     def _more(self) -> bool:
         """Is there more to read? Raises what was found behind the last events handed on."""
         if self._failure is not None:
-            raise self._failure
+            raise self._failed(self._failure)
         return not self._judge.done
 
     def _take(self, piece: bytes) -> bytes:
@@ -196,6 +196,11 @@ class EventStream:
         if len(events) == 1 and not hidden:
             return events[0].raw
         return b"".join([event.raw for event in events])
+
+    def _failed(self, failure: AIClientError) -> AIClientError:
+        """To be raised: it will remember frames that hold this stream, so the stream lets go of it."""
+        self._failure = None
+        return failure
 
     def _last(self) -> list[Event]:
         """The connection has ended: the event that only waited for that. Raises where there is none."""
