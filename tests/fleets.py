@@ -17,6 +17,7 @@ from ai_client.testing import FakeClock
 from tests.virtual import pass_seconds
 
 SECOND = 1_000_000_000
+_SOMEBODY = Caller(5, "a")
 
 
 class Link:
@@ -68,15 +69,19 @@ class Node:
         self.gate: Gate = self.fleet.make("provider:p", "the provider 'p'", limit, keep=True)
         self.clock = clock
         self.used: list[tuple[int, int]] = []  # when, and how many tokens
+        self.let_in: list[tuple[int, int, str]] = []  # when, after how long a wait, and whose
 
-    async def call(self, estimate: int, spent: int, patience: float = 30.0) -> bool:
+    async def call(self, estimate: int, spent: int, patience: float = 30.0, who: Caller = _SOMEBODY) -> bool:
         need: Need = (1, estimate, 0, estimate, 0)
         deadline = self.clock.monotonic_ns() + int(patience * SECOND)
+        begun = self.clock.monotonic_ns()
         try:
-            held = self.gate.try_reserve(need, 5) or await self.gate.reserve(need, Caller(5, "a"), deadline)
+            held = self.gate.try_reserve(need, who.priority) or await self.gate.reserve(need, who, deadline)
         except RateLimitedError:
             return False
-        self.used.append((self.clock.monotonic_ns(), spent))
+        now = self.clock.monotonic_ns()
+        self.used.append((now, spent))
+        self.let_in.append((now, now - begun, who.app))
         await pass_seconds(0.5)
         held.release((1, spent, 0, spent, 0))
         return True

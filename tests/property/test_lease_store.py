@@ -46,7 +46,9 @@ class Moves:
         if rng.random() < 0.02:
             step += 5  # as if the store had lost something
         pauses = ((f"p/m{rng.randint(1, 3)}", rng.randint(1, 5000)),) if rng.random() < 0.1 else ()
-        return Ask("l", member, parts, rng.choice([1, 1, 1, 3]), step, share, rng.random() < 0.05, 10_000, pauses)
+        urgency = rng.choice([(0, 0), (2, 2), (2, 7), (5, 5), (5, 5), (9, 12)])
+        weight, leaving = rng.choice([1, 1, 1, 3]), rng.random() < 0.05
+        return Ask("l", member, parts, weight, step, share, leaving, 10_000, pauses, *urgency)
 
     def note(self, ask: Ask, answer: Answer) -> None:
         self.heard[ask.member] = (answer.step, answer.share)

@@ -106,11 +106,11 @@ class Gate:
         return self._running
 
     @property
-    def queued(self) -> tuple[Need, Need] | None:
-        """What the next in line needs, and all of them together; None when nobody waits for more than a place."""
+    def queued(self) -> tuple[Need, int, int, Need] | None:
+        """What the next in line needs, and what `Line.urgent` says; None when nobody waits for more than a place."""
         if not self._waiting or (self._cap and self._running >= self._cap):
             return None
-        return self._line.head.need, self._line.total
+        return self._line.head.need, *self._line.urgent(self._clock.monotonic_ns())
 
     @property
     def meters(self) -> list[Meter]:

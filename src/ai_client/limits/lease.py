@@ -11,6 +11,8 @@ The law of a store, in one step that nothing interrupts (docs/why/quota.md deriv
 4. What is returned is added, debts are taken. No level stays above what the provider says is left.
 5. Who asks alone gets what there is. Among several, each is entitled to its part: whoever got more than that waits
    until its entitlement has caught up, and what the one furthest behind is saving up for is left to it.
+6. Who was short makes the less urgent wait for `YIELD_MS`, unless the level is three quarters full: those whose `level`
+   is below its `rank`.
 """
 
 from __future__ import annotations
@@ -34,6 +36,9 @@ RECOVERY_MS: Final = 2_000
 UNTOLD: Final = -1
 """The provider did not say how much is left."""
 
+YIELD_MS: Final = 1_000
+"""For so long after a member was short, those whose calls are less urgent take nothing."""
+
 HUNGRY_MS: Final = 1_500
 LAG_MS: Final = 3_000
 SAVING_MS: Final = 1_000
@@ -56,7 +61,11 @@ class Part(msgspec.Struct, frozen=True, gc=False):
 
 
 class Ask(msgspec.Struct, frozen=True, gc=False):
-    """A member's word on one limit. `step` and `share` are the last that it heard; `pauses` are news, by target."""
+    """A member's word on one limit. `step` and `share` are the last that it heard; `pauses` are news, by target.
+
+    `rank` is the highest priority that waits there, `level` the one that the next in line has reached by waiting; both
+    are 0 where priorities mean nothing.
+    """
 
     limit: str
     member: str
@@ -67,6 +76,8 @@ class Ask(msgspec.Struct, frozen=True, gc=False):
     leaving: bool = False
     share_ms: int = 3_600_000
     pauses: tuple[tuple[str, int], ...] = ()
+    rank: int = 0
+    level: int = 0
 
 
 class Answer(msgspec.Struct, frozen=True, gc=False):

@@ -18,6 +18,7 @@ from itertools import islice
 from ai_client.limits.base import NOTHING, Caller, Need
 
 _COUNTED = 256  # those before a newcomer are added up one by one to here; beyond, by their average
+_LOOKED_AT = 1000  # of more who wait, the fleet's store is asked for those first
 
 
 class Waiter:
@@ -82,6 +83,24 @@ class Line:
     def total(self) -> Need:
         """What all of them need together."""
         return self._sum
+
+    def urgent(self, now_ns: int) -> tuple[int, int, Need]:
+        """The highest priority that waits, the level to which waiting has brought the next one, if that is higher; and
+        what all of that priority need, with the next one. Without ageing nobody goes before another: 0 and 0.
+        """
+        ageing = self.ageing_ns
+        if not ageing:
+            return 0, 0, self._sum
+        rank = max(priority for _, priority in self._flows)
+        head = self._waiters[0]
+        level = max(rank, (now_ns - head.tag) // ageing)
+        if all(priority == rank for _, priority in self._flows):
+            return rank, level, self._sum
+        total = head.need if head.flow.key[1] < rank else NOTHING
+        for waiter in islice(self._waiters, _LOOKED_AT):
+            if waiter.flow.key[1] == rank:
+                total = plus(total, waiter.need)
+        return rank, level, total
 
     def precedes(self, priority: int, now_ns: int) -> bool:
         """Would one of this priority, arriving now, surely go before all of them?"""

@@ -73,6 +73,7 @@ class Member:
         self._least_pause_ns = _LEAST_PAUSE_NS
         self._heard_ns = 0
         self._idle = 0
+        self._rank = self._level = 0  # of those who waited last: what is asked for in advance is for their like
         self.wake: Callable[[], None] = _nobody
         self.gate = Gate(said, settings, clock, self._purse, self._short)
 
@@ -102,7 +103,10 @@ class Member:
             return None
         self._sent_ns = now_ns
         self._shared_before = [purse.shared for purse in self._purses]
-        head, total = self.gate.queued or (NOTHING, NOTHING)
+        queued = self.gate.queued
+        head = total = NOTHING
+        if queued is not None:
+            head, self._rank, self._level, total = queued
         self._reckon(now_ns)
         parts = tuple(
             self._part(place, purse, head[purse.rate.kind], total[purse.rate.kind], leaving=leaving)
@@ -125,6 +129,8 @@ class Member:
             leaving,
             self.terms.share_ns // _MS,
             pauses,
+            self._rank,
+            self._level,
         )
 
     def _reckon(self, now_ns: int) -> None:

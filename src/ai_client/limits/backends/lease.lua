@@ -1,7 +1,7 @@
 -- One step of the law that limits/lease.py states; limits/backends/store.py is the same in Python.
 -- KEYS: state, last seen, shares, weights, entitlements, hungry, pauses: all of one limit, in one slot.
 -- ARGV: now (-1: the server's clock), member, weight, step, share, leaving, share_ms, WHOLE, UNSEEN_MS, SWEEP_MS,
---       RECOVERY_MS, HUNGRY_MS, LAG_MS, SAVING_MS, KEEP_MS, parts, then for each: amount, period, burst, want, least,
+--       RECOVERY_MS, HUNGRY_MS, LAG_MS, SAVING_MS, YIELD_MS, KEEP_MS, rank, level, parts, then for each: amount, period, burst, want, least,
 --       back, most (-1: not told); then pauses, then for each: target, ms.
 local state, last, shares, weights, entitled_at, hungry, paused = unpack(KEYS)
 local now, me = tonumber(ARGV[1]), ARGV[2]
@@ -12,14 +12,16 @@ end
 local weight, step, reported = tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5])
 local leaving, share_ms = ARGV[6] == '1', tonumber(ARGV[7])
 local WHOLE, UNSEEN, SWEEP, RECOVERY = tonumber(ARGV[8]), tonumber(ARGV[9]), tonumber(ARGV[10]), tonumber(ARGV[11])
-local HUNGRY, LAG, SAVING, KEEP = tonumber(ARGV[12]), tonumber(ARGV[13]), tonumber(ARGV[14]), tonumber(ARGV[15])
-local n = tonumber(ARGV[16])
+local HUNGRY, LAG, SAVING, KEEP = tonumber(ARGV[12]), tonumber(ARGV[13]), tonumber(ARGV[14]), tonumber(ARGV[16])
+local YIELD, rank, urgency = tonumber(ARGV[15]), tonumber(ARGV[17]), tonumber(ARGV[18])
+local HEAD = 19
+local n = tonumber(ARGV[HEAD])
 local floor, min, max = math.floor, math.min, math.max
 
 local S = {}
 local flat = redis.call('HGETALL', state)
 for i = 1, #flat, 2 do S[flat[i]] = tonumber(flat[i + 1]) or flat[i + 1] end
-local zeros = { 'phase', 'step', 'shares', 'reserved', 'weight', 'saver_entitled', 'saver_until' }
+local zeros = { 'phase', 'step', 'shares', 'reserved', 'weight', 'saver_entitled', 'saver_until', 'rank', 'rank_until' }
 if S.parts ~= n then
   for _, key in ipairs({ last, shares, weights, entitled_at, hungry, paused, state }) do redis.call('DEL', key) end
   S = { parts = n, born = now, seen = now, swept = now, saver = '' }
@@ -31,7 +33,7 @@ local saver = S.saver ~= '' and string.sub(tostring(S.saver), 2) or ''
 
 local part = {}
 for i = 1, n do
-  local at = 16 + (i - 1) * 7
+  local at = HEAD + (i - 1) * 7
   local p = {
     amount = tonumber(ARGV[at + 1]), period = tonumber(ARGV[at + 2]), burst = tonumber(ARGV[at + 3]),
     want = tonumber(ARGV[at + 4]), least = tonumber(ARGV[at + 5]), back = tonumber(ARGV[at + 6]),
@@ -129,6 +131,16 @@ local function decide()
     fits = fits and p.level >= min(p.least, p.burst)
     ample = ample and 4 * (p.level - p.least) >= 3 * p.burst
   end
+  local top = now < (S.rank_until or 0) and S.rank or 0
+  if urgency > 0 and urgency < top and not ample then
+    redis.call('ZREM', hungry, me)
+    retry = S.rank_until - now
+    return
+  end
+  local function be_short()
+    redis.call('ZADD', hungry, now, me)
+    if rank >= top then S.rank, S.rank_until = rank, now + YIELD end
+  end
   if fits and others > 0 then
     fits = entitled <= now or ample
     if saver ~= '' and saver ~= me and now < S.saver_until and S.saver_entitled < entitled then
@@ -136,7 +148,7 @@ local function decide()
     end
   end
   if not fits then
-    redis.call('ZADD', hungry, now, me)
+    be_short()
     if saver == '' or saver == me or now >= S.saver_until or entitled < S.saver_entitled then
       saver, S.saver_entitled, S.saver_until = me, entitled, now + SAVING
       for i = 1, n do S['saved' .. i] = min(part[i].least, part[i].burst) end
@@ -169,7 +181,7 @@ local function decide()
   if met then
     redis.call('ZREM', hungry, me)
   else
-    redis.call('ZADD', hungry, now, me)
+    be_short()
     retry = max(1, entitled - now)
   end
 end
@@ -182,7 +194,7 @@ else
 end
 
 -- targets to be left alone
-local at = 16 + n * 7 + 1
+local at = HEAD + n * 7 + 1
 for i = 1, tonumber(ARGV[at]) do
   local target, ms = ARGV[at + 2 * i - 1], tonumber(ARGV[at + 2 * i])
   local til = max(tonumber(redis.call('HGET', paused, target)) or 0, now + ms)
@@ -207,7 +219,7 @@ local kept = { 'parts', n, 'born', text(S.born), 'seen', text(S.seen), 'swept', 
   'saver', saver ~= '' and '=' .. saver or '' }
 for _, name in ipairs(zeros) do
   kept[#kept + 1] = name
-  kept[#kept + 1] = text(S[name])
+  kept[#kept + 1] = text(S[name] or 0)
 end
 for i = 1, n do
   local p = part[i]

@@ -19,6 +19,7 @@ from ai_client.limits.lease import (
     SWEEP_MS,
     UNSEEN_MS,
     WHOLE,
+    YIELD_MS,
     Answer,
     Ask,
     StoreAwayError,
@@ -27,7 +28,7 @@ from ai_client.limits.lease import (
 _SCRIPT: Final = resources.files(__package__).joinpath("lease.lua").read_text("utf-8")
 _SHA: Final = hashlib.sha1(_SCRIPT.encode(), usedforsecurity=False).hexdigest()
 _KEYS: Final = ("state", "seen", "shares", "weights", "entitled", "hungry", "pauses")
-_LAW: Final = (WHOLE, UNSEEN_MS, SWEEP_MS, RECOVERY_MS, HUNGRY_MS, LAG_MS, SAVING_MS)
+_LAW: Final = (WHOLE, UNSEEN_MS, SWEEP_MS, RECOVERY_MS, HUNGRY_MS, LAG_MS, SAVING_MS, YIELD_MS)
 _KEEP_MS: Final = 2 * 86_400_000  # what nobody asks for is forgotten after two days
 _TIMEOUT: Final = 1.0
 _SERVER_S_CLOCK: Final = -1
@@ -107,6 +108,8 @@ def _words(ask: Ask, now: int) -> list[str | int]:
         ask.share_ms,
         *_LAW,
         _KEEP_MS,
+        ask.rank,
+        ask.level,
         len(ask.parts),
     ]
     for part in ask.parts:

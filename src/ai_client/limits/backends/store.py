@@ -16,6 +16,7 @@ from ai_client.limits.lease import (
     UNSEEN_MS,
     UNTOLD,
     WHOLE,
+    YIELD_MS,
     Answer,
     Ask,
     Part,
@@ -66,7 +67,7 @@ class _Limit:
         self.hungry: dict[str, int] = {}
         self.pauses: dict[str, int] = {}
         self.saver = ""
-        self.saver_entitled = self.saver_until = 0
+        self.saver_entitled = self.saver_until = self.rank = self.rank_until = 0
         self.saved: tuple[int, ...] = ()
 
     def forget(self, member: str) -> None:
@@ -177,17 +178,22 @@ def _grant(limit: _Limit, ask: Ask, now: int) -> tuple[tuple[int, ...], int, int
     # the hungry ones' weights are taken for those of the average other
     rivals = max(1, len(limit.last) - 1) * ask.weight
     crowd = WHOLE + others * (limit.weight - ask.weight) * WHOLE // rivals
+    pairs = list(zip(limit.levels, parts, strict=True))
     if not any(part.want for part in parts):
         limit.hungry.pop(me, None)
         return (0,) * len(parts), crowd, 0
-    pairs = list(zip(limit.levels, parts, strict=True))
     entitled = limit.entitled.get(me, now)
     fits = all(level.level >= min(part.least, level.burst) for level, part in pairs)
+    ample = all(4 * (level.level - part.least) >= 3 * level.burst for level, part in pairs)
+    rank = limit.rank if now < limit.rank_until else 0
+    if ask.level < rank and not ample and ask.level:
+        limit.hungry.pop(me, None)
+        return (0,) * len(parts), crowd, limit.rank_until - now
     if fits and others:
-        ample = all(4 * (level.level - part.least) >= 3 * level.burst for level, part in pairs)
         fits = (entitled <= now or ample) and not _saved_for_another(limit, me, entitled, now, pairs)
     if not fits:
         limit.hungry[me] = now
+        _be_short(limit, ask, rank, now)
         if not limit.saver or now >= limit.saver_until or entitled < limit.saver_entitled or limit.saver == me:
             limit.saver, limit.saver_entitled, limit.saver_until = me, entitled, now + SAVING_MS
             limit.saved = tuple(min(part.least, level.burst) for level, part in pairs)
@@ -204,7 +210,14 @@ def _grant(limit: _Limit, ask: Ask, now: int) -> tuple[tuple[int, ...], int, int
         limit.hungry.pop(me, None)
         return granted, crowd, 0
     limit.hungry[me] = now
+    _be_short(limit, ask, rank, now)
     return granted, crowd, max(1, limit.entitled[me] - now)
+
+
+def _be_short(limit: _Limit, ask: Ask, rank: int, now: int) -> None:
+    """The less urgent are to wait for a while."""
+    if ask.rank >= rank:
+        limit.rank, limit.rank_until = ask.rank, now + YIELD_MS
 
 
 def _saved_for_another(limit: _Limit, me: str, entitled: int, now: int, pairs: list[tuple[_Level, Part]]) -> bool:
