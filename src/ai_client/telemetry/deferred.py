@@ -10,7 +10,7 @@ from ai_client.model.record import Record
 from ai_client.telemetry.base import BatchSink, Sink
 from ai_client.telemetry.lines import Cancellable, Later
 
-_MOST: Final = 256
+_MOST: Final = 16
 _SECONDS: Final = 0.05
 
 
