@@ -209,6 +209,7 @@ def report(found: Found, cpu: float, wrong: list[str]) -> int:
     calls = ", ".join(f"{ends[end]} {end.value}" for end in End)
     spent = found.samples[-1].seconds - found.samples[0].seconds
     print(f"\n{ends.total()} calls in {spent:.0f} s: {calls}; the daemon used {cpu / spent:.1%} of a core")
+    print(f"{found.traffic.callers.again} of them met a connection that was closed at rest, and were sent anew")
     print(f"this side fell behind by {found.traffic.late:.2f} s at its worst")
     print(f"memory: {grown:+.1%} from the first third after the warm-up to the last (at most {FLAT:.0%})")
     failed = [*wrong, *leaks(found.before, found.after)]

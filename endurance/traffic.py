@@ -22,7 +22,7 @@ class Traffic:
     """So many calls a second, whatever becomes of them; `ends` counts what did."""
 
     def __init__(self, host: str, port: int, rate: float, rng: random.Random) -> None:
-        self._callers = Callers(host, port)
+        self.callers = Callers(host, port)
         self._host = f"{host}:{port}"
         self._interval = 1 / rate
         self._rng = rng
@@ -47,7 +47,7 @@ class Traffic:
             due += self._interval
         while self._calls:
             await asyncio.wait(self._calls)
-        self._callers.close()
+        self.callers.close()
 
     async def _call(self) -> None:
         rng = self._rng
@@ -56,7 +56,7 @@ class Traffic:
         leaves = rng.random() * _LEAVE_WITHIN if rng.random() < _LEAVING else None
         try:
             async with asyncio.timeout(leaves):
-                end = await self._callers.ask(request, stream=stream)
+                end = await self.callers.ask(request, stream=stream)
         except TimeoutError:
             end = End.CANCELLED
         except OSError:

@@ -101,10 +101,24 @@ class Callers:
     def __init__(self, host: str, port: int) -> None:
         self._where = (host, port)
         self._idle: list[Caller] = []
+        self.again = 0
 
     async def ask(self, request: bytes, *, stream: bool) -> End:
-        """One call, on a connection that is free or a new one. Raises OSError when there is none to be had."""
-        caller = self._free() or (await asyncio.get_running_loop().create_connection(Caller, *self._where))[1]
+        """One call, on a connection that is free or a new one. Raises OSError when there is none to be had.
+
+        A kept connection that was closed at rest, as it was being taken up again, is replaced by a new one, as every
+        HTTP client does it; `again` counts these.
+        """
+        kept = self._free()
+        if kept is not None:
+            end = await self._on(kept, request, stream=stream)
+            if end is not End.LOST or kept.status:
+                return end
+            self.again += 1
+        made = (await asyncio.get_running_loop().create_connection(Caller, *self._where))[1]
+        return await self._on(made, request, stream=stream)
+
+    async def _on(self, caller: Caller, request: bytes, *, stream: bool) -> End:
         try:
             return await caller.ask(request, stream=stream)
         finally:

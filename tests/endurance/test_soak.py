@@ -10,6 +10,8 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from ai_client.providers.openai.stream import EventStream
+from ai_client.transport.incoming import Incoming
 from endurance.served import Figures, look
 from endurance.soak import Found, growth, leaks, read, report, table
 from endurance.traffic import MODELS, Traffic
@@ -158,6 +160,9 @@ def test_calls_leave_nothing_that_only_the_collector_can_free(run: Run, tmp_path
                 gc.set_debug(0)
                 gc.garbage.clear()
                 gc.enable()
+                gc.collect()
+            alive = [type(each).__name__ for each in gc.get_objects() if isinstance(each, EventStream | Incoming)]
+        assert alive == [], "held by a circle that even the collector cannot see"
         # a connection that is given up while it is made leaves a few objects, which is rare
         assert len(ours) < traffic.ends.total() / 10, Counter(ours)
         assert traffic.ends[End.WHOLE] > 100

@@ -51,6 +51,7 @@ async def send_stream(exchange: Exchange, reply: Reply, stream: Stream, record: 
         # the status has left; what remains is to say so, and not to end as if the answer were whole
         exchange.write(error_event(error))
         exchange.close_raw()
+        error.__traceback__ = None  # the stream keeps its error, which would keep the frames, which keep the stream
     except BaseException:
         await stream.aclose()
         raise

@@ -11,7 +11,7 @@ from ai_client.model.call import Headers
 from ai_client.model.usage import NO_USAGE, Usage
 
 
-class StreamEnd(msgspec.Struct, frozen=True, gc=False):
+class StreamEnd(msgspec.Struct, frozen=True):
     """How a stream ended: whole, with `error` None; or by that error; or given up by its reader.
 
     `said` is all the text of an answer that broke off, None where that was not kept, or where there was more than text.
@@ -60,8 +60,11 @@ async def relay_each(stream: Stream, write: Write, drain: Drain) -> None:
             await drain()
 
 
-class Reply(msgspec.Struct, gc=False):
+class Reply(msgspec.Struct):
     """An answer: whole (`body`), or streamed (`stream`, and `body` is empty).
+
+    The collector has to see it, and `StreamEnd`: a stream holds its error, an error the frames it went through, and
+    those the reply. A circle through what it does not see is never freed.
 
     `headers` are the provider's that the caller may see. `status` is always 2xx or 3xx: errors are raised.
     """

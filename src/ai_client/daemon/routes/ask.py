@@ -51,6 +51,7 @@ async def ask(service: Service, caller: Caller, body: bytes, exchange: Exchange)
         reply = await service.answer(question, app, record)
     except AIClientError as error:
         send_error(exchange, error, record)
+        error.__traceback__ = None  # who keeps the error keeps no frame of this call
         return
     if reply.stream is None:
         send_whole(exchange, reply, record)
