@@ -70,8 +70,9 @@ bench-hedge: setup ## measure what second requests save of the slowest answers, 
 bench-quota: setup ## measure how a fleet keeps one limit, beside peers (QUOTA_SECONDS=60 for a short run)
 	@$(BIN)/python -m bench.quota
 
-faults: setup ## every fault, wherever it can strike, through library, daemon and batch: a table, and faults.json
+faults: setup ## every fault, wherever it can strike, through library, daemon and batch; sixteen published ones beside peers (PEERS=1)
 	@$(BIN)/python -m faults --json faults.json
+	@echo && $(BIN)/python -m faults.scorecard --json scorecard.json $(if $(PEERS),--peers)
 
 .PHONY: soak
 soak: setup ## an hour of mixed traffic, faults and reloads: does the daemon grow? (SOAK_SECONDS=60, SOAK_RATE=300)

@@ -34,12 +34,12 @@ def _install(name: str, argv: list[str]) -> None:
         raise SkippedError(f"{name}: could not be installed ({' '.join(last) or 'no reason given'})")
 
 
-def start_portkey(processes: Processes, upstream: int) -> Contestant:
-    """Portkey's gateway in front of the port `upstream`. Raises SkippedError without Node or a package registry."""
+def portkey() -> Path:
+    """The program of Portkey's gateway, for Node, installed when it is not there yet. Raises SkippedError."""
     folder = FOLDER / "portkey"
     gateway = folder / "node_modules" / "@portkey-ai" / "gateway" / "build" / "start-server.js"
-    node, npm = shutil.which("node"), shutil.which("npm")
-    if node is None or npm is None:
+    npm = shutil.which("npm")
+    if shutil.which("node") is None or npm is None:
         raise SkippedError("Portkey gateway: needs node and npm")
     if not gateway.exists():
         folder.mkdir(parents=True, exist_ok=True)
@@ -47,8 +47,19 @@ def start_portkey(processes: Processes, upstream: int) -> Contestant:
             "Portkey gateway",
             [npm, "install", "--no-audit", "--no-fund", "--prefix", str(folder), "@portkey-ai/gateway"],
         )
+    return gateway
+
+
+def portkey_argv(port: int) -> list[str]:
+    """The command that starts it. Raises SkippedError."""
+    gateway = portkey()
+    return [shutil.which("node") or "node", str(gateway), f"--port={port}", "--headless"]
+
+
+def start_portkey(processes: Processes, upstream: int) -> Contestant:
+    """Portkey's gateway in front of the port `upstream`. Raises SkippedError without Node or a package registry."""
     port = free_port()
-    process = processes.start("portkey", [node, str(gateway), f"--port={port}", "--headless"], core=PROXY_CORE)
+    process = processes.start("portkey", portkey_argv(port), core=PROXY_CORE)
     headers = {
         **JSON_HEADERS,
         "x-portkey-provider": "openai",

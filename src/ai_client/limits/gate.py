@@ -12,6 +12,7 @@ from ai_client.clock import Clock
 from ai_client.errors import RateLimitedError
 from ai_client.limits.base import MINUTE_NS, Caller, Kind, Need, Queued, Rate, Settings
 from ai_client.limits.line import Line, Waiter
+from ai_client.limits.pace import Pace
 
 
 class Meter(Protocol):
@@ -89,6 +90,7 @@ class Gate:
         self._line = Line(int(settings.ageing * 1e9))
         self._timer: asyncio.TimerHandle | None = None
         self.settings = settings
+        self._pace = Pace()
         self._lent: int | None = None
         self.on_full: Callable[[], None] | None = None
         self._cap = settings.max_concurrent
@@ -204,11 +206,15 @@ class Gate:
         return Held(self, need)
 
     def outlook(self, need: Need, caller: Caller) -> Queued:
-        """How it would stand with one who began to wait now, as far as the meters tell."""
+        """How it would stand with one who began to wait now, as far as the meters, and those who left lately, tell."""
         now = self._clock.monotonic_ns()
         place, ahead = self._line.before(caller, now)
-        waits = (meter.wait_behind_ns(need[kind], ahead[kind], now) for kind, meter in self._meters)
-        return Queued(place + 1, max(waits, default=0))
+        longest = 0
+        if self._cap and self._running >= self._cap:
+            longest = (place + 1) * self._pace.usual_ns
+        for kind, meter in self._meters:
+            longest = max(longest, meter.wait_behind_ns(need[kind], ahead[kind], now))
+        return Queued(place + 1, longest)
 
     def shortage(self, need: Need) -> int:
         """0 where `need` could be reserved now; what the fleet's store would have to lend first counts as there."""
@@ -244,6 +250,7 @@ class Gate:
         """One attempt less at once."""
         self._running -= 1
         if self._waiting:
+            self._pace.left(self._clock.monotonic_ns())
             self.advance()
 
     def advance(self) -> None:
@@ -292,6 +299,8 @@ class Gate:
     def _remove(self, waiter: Waiter, *, served: bool) -> None:
         self._line.leave(waiter, served=served)
         self._waiting -= 1
+        if not self._waiting:
+            self._pace.pause()
         waiter.order = 0  # out of the line
 
     def _withdraw(self, waiter: Waiter) -> None:

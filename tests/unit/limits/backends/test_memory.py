@@ -8,9 +8,10 @@ import pytest
 
 from ai_client.errors import RateLimitedError
 from ai_client.limits.backends.memory import MemoryLimiter
+from ai_client.limits.base import Queued
 from ai_client.testing import FakeClock
 from tests.quotas import left, limits, need, who
-from tests.virtual import run_virtually
+from tests.virtual import pass_seconds, run_virtually
 from tests.wire import turns
 
 SECOND = 1_000_000_000
@@ -115,5 +116,33 @@ def test_one_that_leaves_as_it_is_let_in_where_only_places_are_counted() -> None
         leaving.cancel()
         await asyncio.gather(leaving, return_exceptions=True)
         assert (limiter.running, limiter.waiting) == (0, 0)
+
+    run_virtually(scenario)
+
+
+def test_who_would_wait_too_long_for_a_place_is_refused_at_once() -> None:
+    """By how often a place became free while others waited."""
+
+    async def scenario(clock: FakeClock) -> None:
+        limiter = MemoryLimiter("p", limits(places=1, max_wait=2.5), clock)
+        running = limiter.try_reserve(need(1), 5)
+        assert running is not None
+        assert limiter.outlook(need(1), who(5)).expected_ns == 0  # nobody left yet: unknown
+        waiting = [asyncio.create_task(limiter.reserve(need(1), who(5), FOREVER)) for _ in range(4)]
+        await turns()
+        for task in waiting[:2]:
+            await pass_seconds(1)
+            running.release()
+            running = await task
+        assert limiter.outlook(need(1), who(5)) == Queued(3, 3 * SECOND)
+        with pytest.raises(RateLimitedError, match=r"the wait for quota would be 3\.0 s") as refused:
+            await limiter.reserve(need(1), who(5), FOREVER)
+        assert refused.value.retry_after == 3
+        assert limiter.outlook(need(1), who(6)) == Queued(1, SECOND)
+        for task in waiting[2:]:
+            running.release()
+            running = await task
+        running.release()
+        assert limiter.outlook(need(1), who(5)).expected_ns == 0  # there is a place
 
     run_virtually(scenario)
