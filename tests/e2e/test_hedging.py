@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import json
 import re
@@ -28,13 +29,14 @@ EVENTS = [(b"content-type", b"text/event-stream")]
 
 @contextlib.asynccontextmanager
 async def scene(
-    folder: Path, *, stream: bool, enabled: bool = True
+    folder: Path, *, stream: bool, enabled: bool = True, connections: int = 100
 ) -> AsyncIterator[tuple[Recorder, Recorder, Daemon, httpx.AsyncClient]]:
     """Two providers of one model and a daemon that knows the first to be quick; then that one answers no more."""
     async with recorder() as first, recorder() as second:
         sections: Sections = {
             "hedge": {"enabled": enabled, "min_samples": 20, "budget_percent": 100},
-            "provider other": {"base_url": second.url, "models": "gpt-4.1", "api_key": "other"},
+            "provider other": {"base_url": second.url, "models": "gpt-4.1, another", "api_key": "other"},
+            "api": {"connection_pool_size": connections},
         }
         for each in (first, second):
             each.answer = ANSWER
@@ -84,6 +86,27 @@ def test_what_is_off_asks_nobody_twice(run: Run, tmp_path: Path) -> None:
                 await client.post("/v1/chat/completions", json=ASK, timeout=0.3)
             await until(lambda: first.left == 1)
             assert second.requests == []
+
+    run(play())
+
+
+def test_it_does_not_wait_for_a_connection(run: Run, tmp_path: Path) -> None:
+    """The one connection to the second provider is in use: the second request is not made at all."""
+
+    async def play() -> None:
+        async with scene(tmp_path, stream=False, connections=1) as (first, second, _, client):
+            second.hold = True
+            holding = asyncio.create_task(client.post("/v1/chat/completions", json={**ASK, "model": "another"}))
+            await until(lambda: len(second.requests) == 1)
+            denied = 'ai_client_hedges_denied_total{reason="quota",target="holysheep/gpt-4.1"} 1.0'
+            late = asyncio.create_task(client.post("/v1/chat/completions", json=ASK))
+            while denied not in (await client.get("/metrics")).text:
+                assert not late.done()
+            for task in (late, holding):
+                task.cancel()
+            await asyncio.gather(late, holding, return_exceptions=True)
+            await until(lambda: first.left == second.left == 1)
+            assert len(second.requests) == 1
 
     run(play())
 

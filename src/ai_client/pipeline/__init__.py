@@ -96,7 +96,8 @@ def build_pipeline(parts: Parts) -> Observed:
     attempt = Retried(attempt, parts.retry, parts.clock, parts.rng, parts.sinks, allow_retry).__call__
     means = None if parts.budgets is None else Means(parts.budgets, parts.price, parts.habits)
     if parts.hedging is not None:
-        wanted = HedgeParts(parts.hedging, parts.retry.max_attempts, parts.health, parts.pools, means)
+        most = parts.retry.max_attempts
+        wanted = HedgeParts(parts.hedging, most, parts.health, parts.pools, means, parts.providers)
         attempt = Hedged(attempt, single, wanted, parts.clock, parts.sinks).__call__
     plan: PlanStage = Fallback(attempt, parts.retry.max_attempts, parts.clock, parts.larger).__call__
     if parts.continues:

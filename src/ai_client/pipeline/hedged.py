@@ -6,7 +6,7 @@ After Jeffrey Dean and Luiz Barroso, "The Tail at Scale", Communications of the 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Mapping, Sequence
 from functools import partial
 
 import msgspec
@@ -23,6 +23,7 @@ from ai_client.pipeline.base import AttemptStage
 from ai_client.pipeline.budgeted import Means
 from ai_client.pipeline.pooled import Pools
 from ai_client.pipeline.race import Race, side_record
+from ai_client.providers.base import Provider
 from ai_client.routing.health import Health
 from ai_client.routing.hedging import Denied, Hedging, TargetHedges
 from ai_client.routing.rules import OWN_QUOTA, Onward, rule_for
@@ -30,8 +31,8 @@ from ai_client.telemetry.base import Sink
 
 
 class HedgeParts(msgspec.Struct, frozen=True):
-    """What tells whether a call is asked twice, and where. `health`, `pools` and `means` are None where those are off;
-    `max_attempts` bounds the tries of one call over all its targets.
+    """What tells whether a call is asked twice, and where; `providers` by their keys. `health`, `pools` and `means`
+    are None where those are off; `max_attempts` bounds the tries of one call over all its targets.
     """
 
     hedging: Hedging
@@ -39,6 +40,7 @@ class HedgeParts(msgspec.Struct, frozen=True):
     health: Health | None = None
     pools: Pools | None = None
     means: Means | None = None
+    providers: Mapping[str, Provider] = {}
 
 
 class Hedged:
@@ -182,7 +184,8 @@ class Hedged:
             return Denied.ATTEMPTS
         if not only_asks(call.endpoint, call.headers, call.body):
             return Denied.EFFECTS
-        pools, health = self._parts.pools, self._parts.health
+        pools, health, providers = self._parts.pools, self._parts.health, self._parts.providers
+        why = Denied.CIRCUIT
         for each in others:
             other = each
             if pools is not None and each.provider in pools.by_provider:
@@ -191,8 +194,10 @@ class Hedged:
                     continue
                 other = seat.target
             if health is None or health.closed(other.name):
-                return other
-        return Denied.CIRCUIT
+                if not providers[other.key].busy:
+                    return other
+                why = Denied.QUOTA  # its connections are all in use, and a second request waits for nothing
+        return why
 
     def _failed(self, record: Record, error: AIClientError, other: Target, known: TargetHedges) -> None:
         """The second request is out of the race; the first goes on."""

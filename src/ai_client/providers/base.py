@@ -22,6 +22,10 @@ class Provider(Protocol):
     def open_connections(self) -> int:
         """Connections now open to it."""
 
+    @property
+    def busy(self) -> bool:
+        """All its connections are in use: a further request would have to wait for one."""
+
     async def send(self, attempt: Attempt) -> Reply:
         """One try, no retry. A streamed reply is returned once its first content is there.
 

@@ -41,7 +41,7 @@ class Denied(enum.StrEnum):
     EFFECTS = "effects"  # the request does more than to ask
     CIRCUIT = "circuit"  # no other target's circuit is closed
     MONEY = "money"  # the day's budget does not suffice for two
-    QUOTA = "quota"  # the other target has nothing free now
+    QUOTA = "quota"  # the other target has nothing free now, or no connection
 
 
 class TargetHedges:

@@ -20,7 +20,7 @@ Line = Reply | BaseException | Callable[[Attempt], Awaitable[Reply]]
 class ScriptedProvider:
     """A `Provider` that does with each attempt what its script says, line by line, the last line ever after.
 
-    `attempts` holds what it was sent, in order. `closed` and `retired` count.
+    `attempts` holds what it was sent, in order. `closed` and `retired` count; `busy` may be set.
     """
 
     def __init__(self, script: Iterable[Line] = (), name: str = "scripted") -> None:
@@ -28,6 +28,7 @@ class ScriptedProvider:
         self._name = name
         self._script = list(script) or [answer_always]
         self.attempts: list[Attempt] = []
+        self.busy = False
         self.closed = 0
         self.retired = 0
 

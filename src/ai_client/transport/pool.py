@@ -103,6 +103,12 @@ class Pool:
         """Requests that wait for a connection."""
         return len(self._waiters)
 
+    @property
+    def busy(self) -> bool:
+        """A further request would have to wait for a connection."""
+        full = not self._idle and len(self._all) + self._opening >= self._settings.size
+        return full or bool(self._waiters)
+
     async def request(self, wire: bytes, timeouts: Timeouts) -> Incoming:
         """Send `wire` on a connection of this pool; returns the answer.
 

@@ -338,6 +338,20 @@ def test_it_takes_only_what_is_free() -> None:
     run_virtually(scenario)
 
 
+def test_it_does_not_stand_in_line_for_a_connection() -> None:
+    async def scenario(clock: FakeClock) -> None:
+        house = House(clock, [after(3, said(b"a", 5))])
+        house.b.busy = True
+        answer, _ = await house.ask()
+        assert (answer.body, house.counts, house.b.attempts) == (b"a", (0, 0, {Denied.QUOTA: 1}), [])
+        house.b.busy = False
+        answer, _ = await house.ask()
+        assert (answer.body, house.known.launched) == (b"b", 1)
+        assert house.is_clean()
+
+    run_virtually(scenario)
+
+
 def test_a_target_that_asked_to_be_left_alone_is_not_waited_for() -> None:
     async def scenario(clock: FakeClock) -> None:
         limited = UpstreamStatusError("x", status=429, retry_after=20.0)

@@ -162,6 +162,28 @@ def test_whoever_hangs_up_at_once(on_each: Run) -> None:
     on_each(scene())
 
 
+def test_it_is_busy_while_a_further_request_would_wait(on_each: Run) -> None:
+    async def scene() -> None:
+        let_go = asyncio.Event()
+
+        async def talk(client: RawClient) -> None:
+            await read_request(client)
+            await let_go.wait()
+            client.send(JSON)
+
+        async with Upstream(talk) as upstream:
+            pool = upstream.pool(size=1)
+            seen = [pool.busy]
+            first = asyncio.create_task(pool.request(post(), PATIENT))
+            await until(lambda: pool.open_connections)
+            seen.append(pool.busy)
+            let_go.set()
+            assert (await first).body == b"{}"
+            assert [*seen, pool.busy] == [False, True, False]
+
+    on_each(scene())
+
+
 def test_a_connection_lost_before_it_could_be_used(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     async def scene() -> None:
         async with Upstream(always(JSON)) as upstream:

@@ -78,6 +78,11 @@ class OpenAIProvider:
         """Connections now open to this provider."""
         return self._pool.open_connections
 
+    @property
+    def busy(self) -> bool:
+        """See `providers.base.Provider.busy`."""
+        return self._pool.busy
+
     def close(self) -> None:
         """Close every connection now."""
         self._pool.close()
