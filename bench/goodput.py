@@ -44,8 +44,7 @@ def offer(load: float, bound: int) -> Latencies:
     """One cell: a simulator, a daemon with that bound, and so much load."""
     with tempfile.TemporaryDirectory() as folder, Processes(Path(folder)) as processes:
         port, provider = free_port(), free_port()
-        argv = [ours.command(), "simulate", "--listen", f"127.0.0.1:{provider}", "--latency-ms", str(DELAY * 1e3)]
-        processes.start("simulator", argv, core=LOAD_CORE)
+        ours.start_simulator(processes, provider, "--latency-ms", str(DELAY * 1e3), core=LOAD_CORE)
         config = ours.write_config(Path(folder), port, provider)
         wide, narrow = (f"max_concurrent_requests = {calls}" for calls in (100_000, UNDER_WAY))
         text = config.read_text().replace(wide, narrow)

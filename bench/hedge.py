@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import random
-import sys
 import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,12 +18,12 @@ from ai_client.client import AsyncAIClient
 from ai_client.errors import AIClientError
 from ai_client.model.request import Endpoint
 from bench.contestant import JSON_HEADERS
+from bench.ours import start_simulator
 from bench.processes import Processes, free_port, wait_until_answers
 from bench.statistics import percentile
 
 RATE, SECONDS, WARM = 60.0, 15.0, 3.0
 TOKENS = 16
-COMMAND = str(Path(sys.executable).with_name("ai-client"))
 
 
 @dataclass
@@ -119,10 +118,11 @@ def run(*, stream: bool, stalls: bool, hedged: bool) -> Figures:
     with tempfile.TemporaryDirectory() as folder, Processes(Path(folder)) as processes:
         ports = free_port(), free_port()
         for seed, port in enumerate(ports, 1):
-            argv = [COMMAND, "simulate", "--profile", "fast", "--seed", str(seed), "--listen", f"127.0.0.1:{port}"]
+            options = ["--profile", "fast", "--seed", str(seed)]
             if stalls and port == ports[0]:
-                argv += ["--fault", "stall@p=0.02,for=1"]
-            wait_until_answers(processes.start(f"simulator-{seed}", argv), port, JSON_HEADERS)
+                options += ["--fault", "stall@p=0.02,for=1"]
+            simulator = start_simulator(processes, port, *options, name=f"simulator-{seed}")
+            wait_until_answers(simulator, port, JSON_HEADERS)
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             return runner.run(offer(write_config(Path(folder), ports, hedged=hedged), stream=stream))
 

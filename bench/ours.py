@@ -7,7 +7,7 @@ from pathlib import Path
 
 from bench import workload
 from bench.contestant import JSON_HEADERS, Contestant
-from bench.processes import PROXY_CORE, Processes, wait_until_answers
+from bench.processes import PROXY_CORE, Process, Processes, wait_until_answers
 
 NAME = "ai-client"
 
@@ -68,6 +68,13 @@ def write_config(folder: Path, port: int, upstream: int) -> Path:
 def serve_argv(config: Path, port: int) -> list[str]:
     """The command that starts the daemon."""
     return [command(), "serve", "--config", str(config), "--listen", f"127.0.0.1:{port}"]
+
+
+def start_simulator(
+    processes: Processes, port: int, *options: str, name: str = "simulator", core: int | None = None
+) -> Process:
+    """The project's own provider on `port`, as a process; it may take a moment to answer."""
+    return processes.start(name, [command(), "simulate", "--listen", f"127.0.0.1:{port}", *options], core=core)
 
 
 def start(processes: Processes, port: int, upstream: int) -> Contestant:

@@ -25,10 +25,11 @@ from typing import Final, NamedTuple
 import msgspec
 import uvloop
 
+from bench.ours import command, start_simulator
 from bench.processes import Processes, free_port
 from endurance.wire import Caller, End
 
-COMMAND: Final = str(Path(sys.executable).with_name("ai-client"))
+COMMAND: Final = command()
 SIGNALS: Final = (signal.SIGKILL, signal.SIGTERM, signal.SIGHUP)
 _CLEAN: Final = (0, -signal.SIGTERM, -signal.SIGHUP)
 """As systemd has it: a signal that comes before the daemon has begun ends it, and nobody was served yet."""
@@ -302,8 +303,7 @@ def main() -> None:
     )
     with tempfile.TemporaryDirectory() as name, Processes(Path(name)) as processes:
         upstream = free_port()
-        argv = [COMMAND, "simulate", "--listen", f"127.0.0.1:{upstream}", "--latency-ms", "40", "--token-ms", "5"]
-        processes.start("simulator", argv)
+        start_simulator(processes, upstream, "--latency-ms", "40", "--token-ms", "5")
         rng = random.Random(seed)
         found = uvloop.run(chaos(Path(name), free_port(), upstream, seconds, lines, rng))
         code = report(found)

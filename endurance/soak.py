@@ -23,6 +23,7 @@ from typing import NamedTuple
 import msgspec
 import uvloop
 
+from bench.ours import start_simulator
 from bench.processes import Process, Processes, allow_many_files, free_port
 from endurance.served import Figures
 from endurance.traffic import MODELS, Traffic
@@ -187,9 +188,8 @@ def run(seconds: float, rate: float) -> tuple[Found, float, list[str]]:
     with tempfile.TemporaryDirectory() as name, Processes(Path(name)) as processes:
         folder, port, upstream = Path(name), free_port(), free_port()
         allow_many_files()
-        simulate = [str(Path(sys.executable).with_name("ai-client")), "simulate", "--listen", f"127.0.0.1:{upstream}"]
-        simulate += ["--latency-ms", "60", "--token-ms", "5", *(part for each in FAULTS for part in ("--fault", each))]
-        processes.start("simulator", simulate)
+        faults = (part for each in FAULTS for part in ("--fault", each))
+        start_simulator(processes, upstream, "--latency-ms", "60", "--token-ms", "5", *faults)
         config, figures = folder / "ai-client.conf", folder / "figures.jsonl"
         values = {"upstream": upstream, "port": port, "folder": folder, "models": ", ".join(MODELS)}
         config.write_text(_CONFIG.format(rpm=int(rate * 60 * 1.5), tpm=int(rate * 60 * 200), **values))

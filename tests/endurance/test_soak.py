@@ -10,6 +10,8 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from ai_client.client import AsyncAIClient
+from ai_client.errors import UpstreamStatusError
 from ai_client.providers.openai.stream import EventStream
 from ai_client.transport.incoming import Incoming
 from endurance.served import Figures, look
@@ -174,5 +176,38 @@ def test_calls_leave_nothing_that_only_the_collector_can_free(run: Run, tmp_path
         assert len(ours) < traffic.ends.total() / 10, Counter(ours)
         assert traffic.ends[End.WHOLE] > 100
         assert traffic.ends[End.CANCELLED]
+
+    run(scene())
+
+
+def test_a_failed_call_of_the_library_leaves_nothing_to_the_collector(run: Run, tmp_path: Path) -> None:
+    """A program may have told it not to come at all; and it keeps the errors for as long as it likes."""
+
+    async def scene() -> None:
+        sections: dict[str, dict[str, object]] = {
+            "api": {"provider": "one", "models": ", ".join(MODELS), "max_retries": 0},
+            "models": {"fallback": MODELS[1]},
+            "guard": {"enabled": "no"},
+            "caching": {"enabled": "true", "persistent": "no"},
+        }
+        async with simulated("status:503@every=1", profile="fast") as simulator:
+            config = write_config(tmp_path, simulator.url, sections)
+            async with AsyncAIClient(config=config) as client:
+                gc.collect()
+                gc.disable()
+                try:
+                    for number in range(20):
+                        with pytest.raises(UpstreamStatusError):
+                            await client.chat_completion([{"role": "user", "content": str(number)}], MODELS[0])
+                    gc.set_debug(gc.DEBUG_SAVEALL)
+                    gc.collect()
+                    ours = [
+                        type(each).__name__ for each in gc.garbage if type(each).__module__.startswith("ai_client.")
+                    ]
+                finally:
+                    gc.set_debug(0)
+                    gc.garbage.clear()
+                    gc.enable()
+            assert len(ours) < 20, Counter(ours)
 
     run(scene())
