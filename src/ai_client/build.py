@@ -262,7 +262,9 @@ def _watch(service: Service, shared: Shared) -> None:
     watch_health(metrics, shared.health)
     watch_hedging(metrics, shared.hedging)
     metrics.watch(catalogue.KEY_REFUSED, lambda: {(name,): 1.0 for name in shared.refusals.states()})
-    metrics.watch(catalogue.WAITING, shared.quota.waiting)
+    queues = shared.quota.queues
+    metrics.watch(catalogue.WAITING, lambda: {each: waiting for each, (waiting, _) in queues().items()})
+    metrics.watch(catalogue.EXPECTED, lambda: {each: ns / 1e9 for each, (_, ns) in queues().items()})
     metrics.watch(catalogue.LIMITER, shared.quota.levels)
     adaptive = shared.quota.adaptive
     metrics.watch(catalogue.CONCURRENCY, lambda: adaptive.figures(lambda each: each.places))

@@ -111,6 +111,8 @@ def effective(loaded: Loaded) -> Iterator[Effective]:
         yield from _of(f"key {name}", SECTIONS["key"], each, loaded)
     for name, app in config.apps.items():
         yield from _of(f"app {name}", SECTIONS["app"], app, loaded)
+    for name, limit in config.quotas.items():
+        yield from _of(f"limit {name}", SECTIONS["limit"], limit, loaded)
 
 
 def _of(name: str, section: Section, owner: object, loaded: Loaded) -> Iterator[Effective]:
@@ -123,7 +125,9 @@ def _of(name: str, section: Section, owner: object, loaded: Loaded) -> Iterator[
 
 def _effective(section: str, name: str, key: Key, value: Any, loaded: Loaded) -> Effective:
     text = key.kind.show(value)
-    return Effective(section, name, text, _plain(value, text), loaded.origins[section, name])
+    # amounts in windows of time read best, and exactly, as a file has them
+    plain = text if key.kind.name == "rates" else _plain(value, text)
+    return Effective(section, name, text, plain, loaded.origins[section, name])
 
 
 def _plain(value: Any, text: str) -> Any:

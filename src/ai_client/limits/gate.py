@@ -10,7 +10,7 @@ import msgspec
 
 from ai_client.clock import Clock
 from ai_client.errors import RateLimitedError
-from ai_client.limits.base import MINUTE_NS, Caller, Kind, Need, Queued, Rate, Settings
+from ai_client.limits.base import MINUTE_NS, NOTHING, Caller, Kind, Need, Queued, Rate, Settings
 from ai_client.limits.line import Line, Waiter
 from ai_client.limits.pace import Pace
 
@@ -215,6 +215,17 @@ class Gate:
         for kind, meter in self._meters:
             longest = max(longest, meter.wait_behind_ns(need[kind], ahead[kind], now))
         return Queued(place + 1, longest)
+
+    def queues(self) -> dict[int, tuple[int, int]]:
+        """By priority: how many wait, and the nanoseconds until all before one more call would have gone; of several
+        apps, for the one that would wait longest. A priority of which nobody waits is left out.
+        """
+        found: dict[int, tuple[int, int]] = {}
+        for caller, count in self._line.callers:
+            waiting, longest = found.get(caller.priority, (0, 0))
+            expected = self.outlook(NOTHING, caller).expected_ns
+            found[caller.priority] = (waiting + count, max(longest, expected))
+        return found
 
     def shortage(self, need: Need) -> int:
         """0 where `need` could be reserved now; what the fleet's store would have to lend first counts as there."""

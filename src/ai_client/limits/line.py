@@ -80,6 +80,11 @@ class Line:
         return self._waiters[0]
 
     @property
+    def callers(self) -> list[tuple[Caller, int]]:
+        """Whose calls wait, at which priority, and how many of them."""
+        return [(Caller(flow.key[1], flow.key[0], flow.weight), flow.count) for flow in self._flows.values()]
+
+    @property
     def total(self) -> Need:
         """What all of them need together."""
         return self._sum

@@ -68,7 +68,10 @@ BUILD = _gauge("build_info", "version python", "Always 1; the labels say what ru
 # Read from others, when somebody offers them: MetricsSink.watch().
 IN_FLIGHT = _gauge("in_flight", "", "Calls under way.")
 POOL = _gauge("pool_connections", "provider", "Open connections to a provider, idle ones included.")
-WAITING = _gauge("queue_waiting", "provider", "Calls that wait for quota.")
+WAITING = _gauge("queue_waiting", "limit priority", "Calls that wait for quota.")
+EXPECTED = _gauge(
+    "queue_expected_seconds", "limit priority", "How long one more would have to wait for those before it."
+)
 LIMITER = _gauge("limiter_level", "provider bucket", "Quota left now: requests, tokens.")
 BUDGET = _gauge("budget_usd", "app", "What may be spent today; without an app, by all together.")
 BUDGET_SPENT = _gauge("budget_spent_usd", "app", "What is spent of it.")
@@ -119,6 +122,7 @@ WATCHED = (
     IN_FLIGHT,
     POOL,
     WAITING,
+    EXPECTED,
     LIMITER,
     BUDGET,
     BUDGET_SPENT,

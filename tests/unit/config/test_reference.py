@@ -58,8 +58,21 @@ def test_effective_values_mask_secrets_and_keep_types() -> None:
     json.dumps([each.value for each in values.values()])
 
 
+def test_effective_values_have_the_further_limits_with_their_amounts_as_in_a_file() -> None:
+    loaded = parse_text(
+        "[limit research]\nscope = tag\nrequests = 500/minute, 20/second\ndollars = 2.5/day\n", "f.conf"
+    )
+    values = {each.key: each for each in effective(loaded) if each.section == "limit research"}
+    assert (values["requests"].text, values["requests"].origin) == ("500/minute, 20/second", "f.conf:3")
+    assert values["dollars"].value == values["dollars"].text == "2.5/day"
+    assert (values["tokens"].value, values["tokens"].origin) == ("", "default")
+
+
 def test_effective_values_load_again_to_the_same_configuration() -> None:
-    first = parse_text("[provider p]\nbase_url = http://h/v1\nmodels = a=b\n[app a]\nuid = 0\n[model_costs]\nm = 1\n")
+    first = parse_text(
+        "[provider p]\nbase_url = http://h/v1\nmodels = a=b\n[app a]\nuid = 0\n[model_costs]\nm = 1\n"
+        "[limit l]\nscope = model\ntokens = 7/hour\ndollars = 0.001/second\n"
+    )
     lines: list[str] = []
     for each in effective(first):
         lines += [f"[{each.section}]"] * (f"[{each.section}]" not in lines) + [f"{each.key} = {each.text}"]

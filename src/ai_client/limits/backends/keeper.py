@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from typing import Any, Final
 
 from ai_client.clock import Clock
 from ai_client.config.snapshot import Config
@@ -12,7 +12,7 @@ from ai_client.errors import ConfigurationError
 from ai_client.limits import wanted
 from ai_client.limits.adaptive import Adaptive
 from ai_client.limits.backends.memory import MemoryLimiter
-from ai_client.limits.base import Settings
+from ai_client.limits.base import Caller, Settings
 from ai_client.limits.crew import Crew
 from ai_client.limits.estimate import Habits
 from ai_client.limits.fleet import Fleet
@@ -27,6 +27,8 @@ Make = Callable[[str, Settings], Gate]
 """Makes a limiter by its id, such as `provider:holysheep`."""
 OnMode = Callable[[Mode, str], None]
 """Hears of every change in how the fleet's limits are kept, and why."""
+
+_USUAL: Final = str(Caller().priority)
 
 
 class Keeper:
@@ -46,6 +48,7 @@ class Keeper:
         self.on_told: Callable[[Change], None] = _nobody
         self.heed = Heed(clock, self.providers, self._make_told, self._changed)
         self._scopes: dict[str, tuple[object, Scope]] = {}
+        self._queued: set[tuple[str, str]] = set()  # limit and priority that were told of once
 
     def share(self, config: Config, member: str, on_mode: OnMode) -> None:
         """Share the limits with the fleet, where [fleet] says so, under the name of `member`.
@@ -181,9 +184,22 @@ class Keeper:
         yield from self.adaptive
         yield from self.heed
 
-    def waiting(self) -> dict[tuple[str, ...], float]:
-        """Calls that wait for each provider."""
-        return {(name,): float(gate.waiting) for name, gate in self.providers.items()}
+    def queues(self) -> dict[tuple[str, str], tuple[int, int]]:
+        """Of each limit and priority: how many calls wait, and the nanoseconds that one more had to expect.
+
+        All values of a [limit NAME] are told together: the longest wait of any. A priority that waited once is told
+        from then on, and the usual one always, so that who watches sees a queue come and go.
+        """
+        found: dict[tuple[str, str], tuple[int, int]] = {}
+        for name, gate in self:
+            limit = ":".join(name.split(":")[:2])
+            found.setdefault((limit, _USUAL), (0, 0))
+            for priority, (waiting, expected) in gate.queues().items():
+                before = found.get((limit, str(priority)), (0, 0))
+                found[limit, str(priority)] = (before[0] + waiting, max(before[1], expected))
+        limits = {limit for limit, _ in found}
+        self._queued = {each for each in self._queued | found.keys() if each[0] in limits}
+        return {each: found.get(each, (0, 0)) for each in sorted(self._queued)}
 
     def levels(self) -> dict[tuple[str, ...], float]:
         """What may be spent now, by provider and rate."""

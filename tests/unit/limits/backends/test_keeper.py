@@ -72,8 +72,33 @@ def test_how_they_stand(tmp_path: Path) -> None:
     assert set(state["limits"]) == {"provider:holysheep", "limit:money:m"}
     rate = {"amount": 60, "window_seconds": 60.0, "burst": 1, "available": 1}
     assert state["limits"]["provider:holysheep"]["rates"] == {"requests": rate}
-    assert keeper.waiting() == {("holysheep",): 0.0}
+    assert keeper.queues() == {("provider:holysheep", "5"): (0, 0), ("limit:money", "5"): (0, 0)}
     assert keeper.levels() == {("holysheep", "requests"): 1.0}
+
+
+def test_queues_are_told_by_limit_and_priority(run: Run, tmp_path: Path) -> None:
+    async def scene() -> None:
+        clock = FakeClock()
+        keeper = Keeper(clock)
+        keeper.set(configured(tmp_path, {"limits": {"requests_per_minute": 60, "tokens_per_minute": 0}}))
+        gate = keeper.providers["holysheep"]
+        held = await gate.reserve(need(1), who(), 0)
+        asked = [(5, "a"), (5, "a"), (5, "b"), (2, "batch")]
+        calls = [asyncio.create_task(gate.reserve(need(1), who(priority, app), 60 * SECOND)) for priority, app in asked]
+        await until(lambda: gate.waiting == 4)
+        assert keeper.queues() == {
+            ("provider:holysheep", "2"): (1, 4 * SECOND),  # three of a higher priority, and one that came before
+            ("provider:holysheep", "5"): (3, 3 * SECOND),
+        }
+        for each in calls:
+            each.cancel()
+        await asyncio.gather(*calls, return_exceptions=True)
+        held.release()
+        assert list(keeper.queues().values()) == [(0, 0), (0, 0)], "what waited once is told from then on"
+        keeper.providers.clear()
+        assert keeper.queues() == {}
+
+    run(scene())
 
 
 def test_what_a_provider_tells_counts_unless_it_is_switched_off(tmp_path: Path) -> None:

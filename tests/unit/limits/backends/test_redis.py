@@ -29,6 +29,8 @@ async def works(url: str, authorities: str | None = None) -> None:
         assert answer.members == 1
         (answer,) = await store.exchange([ASK])
         assert answer.step == 2
+        await store.tell("p", b"words", 60_000)
+        assert await store.told("p") == b"words"
     finally:
         await store.close()
 
@@ -39,7 +41,9 @@ def test_a_socket_and_the_server_s_own_clock(run: Run, tmp_path: Path) -> None:
 
 
 def test_a_user_that_may_do_no_more_than_it_has_to(run: Run, tmp_path: Path) -> None:
-    rule = "on >secret ~{ns:* -@all +evalsha +script|load +@hash +@sortedset +del +pexpire +time +hello +client"
+    rule = (
+        "on >secret ~{ns:* -@all +evalsha +script|load +@hash +@sortedset +del +pexpire +time +get +set +hello +client"
+    )
 
     async def scene() -> None:
         admin = connect(f"unix://{server.socket}")
