@@ -21,6 +21,7 @@ def test_a_provider_that_is_down_is_asked_no_more(run: Run, tmp_path: Path) -> N
             answer = await client.post("/v1/chat/completions", json=ASK)
             assert (answer.status_code, error_of(answer)["code"]) == (503, "circuit_open")
             assert 450 <= int(answer.headers["retry-after"]) <= 600
+            assert answer.headers["x-ai-client-attempts"] == "0"  # nobody was asked
             assert simulator.stats()["requests"] == 4
             assert (await client.get("/health/ready")).json()["circuits"] == {"holysheep/gpt-4.1": "open"}
             shown = (await client.get("/metrics")).text

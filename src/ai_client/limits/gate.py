@@ -11,8 +11,8 @@ import msgspec
 from ai_client.clock import Clock
 from ai_client.errors import RateLimitedError
 from ai_client.limits.base import MINUTE_NS, NOTHING, Caller, Kind, Need, Queued, Rate, Settings
+from ai_client.limits.departures import Departures
 from ai_client.limits.line import Line, Waiter
-from ai_client.limits.pace import Pace
 
 
 class Meter(Protocol):
@@ -90,7 +90,7 @@ class Gate:
         self._line = Line(int(settings.ageing * 1e9))
         self._timer: asyncio.TimerHandle | None = None
         self.settings = settings
-        self._pace = Pace()
+        self._departures = Departures()
         self._lent: int | None = None
         self.on_full: Callable[[], None] | None = None
         self._cap = settings.max_concurrent
@@ -211,7 +211,7 @@ class Gate:
         place, ahead = self._line.before(caller, now)
         longest = 0
         if self._cap and self._running >= self._cap:
-            longest = (place + 1) * self._pace.usual_ns
+            longest = (place + 1) * self._departures.usual_ns
         for kind, meter in self._meters:
             longest = max(longest, meter.wait_behind_ns(need[kind], ahead[kind], now))
         return Queued(place + 1, longest)
@@ -261,7 +261,7 @@ class Gate:
         """One attempt less at once."""
         self._running -= 1
         if self._waiting:
-            self._pace.left(self._clock.monotonic_ns())
+            self._departures.left(self._clock.monotonic_ns())
             self.advance()
 
     def advance(self) -> None:
@@ -311,7 +311,7 @@ class Gate:
         self._line.leave(waiter, served=served)
         self._waiting -= 1
         if not self._waiting:
-            self._pace.pause()
+            self._departures.pause()
         waiter.order = 0  # out of the line
 
     def _withdraw(self, waiter: Waiter) -> None:

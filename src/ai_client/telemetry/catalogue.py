@@ -50,7 +50,11 @@ REQUESTS = _counter("requests_total", "app model target endpoint status", "Calls
 DURATION = _histogram("request_duration_seconds", "target endpoint status", "From a call's arrival to its end.")
 FIRST_BYTE = _histogram("time_to_first_byte_seconds", "target endpoint", "From a call's arrival to its first content.")
 QUEUE = _histogram("queue_seconds", "target", "Time a call waited for quota, summed over its attempts.")
-ATTEMPTS = _counter("attempts_total", "target", "Attempts that were answered, or failed before an answer began.")
+ATTEMPTS = _counter(
+    "attempts_total",
+    "target",
+    "Attempts that were answered, or failed before an answer began, at our own limits or circuit included.",
+)
 FAILURES = _counter("attempt_failures_total", "target code", "Those of them that failed, by the error's code.")
 STREAMS = _counter("streams_total", "target", "Calls answered, or to be answered, as a stream.")
 TOKENS = _counter("tokens_total", "app model kind", "Tokens billed; cached_input is a part of input.")

@@ -133,7 +133,7 @@ class MetricsSink:
                 cell.counts[place(bounds, ns)] += 1
                 cell.sum_ns += ns
                 bundle.answered.value += 1
-            if record.attempts:
+            if record.attempts or record.queue_ns:
                 ns = record.queue_ns
                 cell = bundle.queue
                 if ns:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import random
 from collections.abc import Mapping
 
@@ -35,6 +36,7 @@ from ai_client.model.reply import Reply
 from ai_client.model.request import Endpoint, Fields
 from ai_client.pipeline.limited import Quotas
 from ai_client.pipeline.pooled import Pooled, Pools
+from ai_client.pipeline.retried import Retried, RetrySettings
 from ai_client.routing.breaker import Outcome
 from ai_client.routing.health import Health
 from ai_client.routing.keypool import KeyPool, Member, Refusals
@@ -208,6 +210,33 @@ def test_of_several_failures_the_one_that_is_over_first_is_told(run: Run) -> Non
     scene = Scene({"a": AuthenticationError("x"), "b": BUSY, "c": BUSY})
     with pytest.raises(UpstreamStatusError):
         run(scene.ask())
+
+
+@pytest.mark.parametrize(
+    ("answers", "sent"),
+    [
+        ({"a": "ill", "b": "ill", "c": "ill"}, 3),
+        ({"a": "short", "b": "short", "c": "short"}, 0),
+        ({"a": "ill", "b": "short", "c": "short"}, 1),
+        ({"a": "ill", "b": "ill", "c": "short"}, 2),
+        ({"a": "short", "b": None, "c": "short"}, 1),
+    ],
+)
+def test_what_never_went_out_is_no_try(run: Run, answers: dict[str, str | None], sent: int) -> None:
+    """Together with `retried`, which takes the last one back where it is told that this one never went out."""
+    ill = UpstreamStatusError("x", status=429, retry_after=5.0)
+    made = {
+        key: {"ill": ill, "short": RateLimitedError("x", retry_after=3.0), None: None}[say]
+        for key, say in answers.items()
+    }
+    scene = Scene({key: error for key, error in made.items() if error is not None})
+    retried = Retried(scene.stage, RetrySettings(max_retries=0), scene.clock, random.Random(1), [])
+    call = make_call()
+    with contextlib.suppress(AIClientError):
+        run(retried(Attempt(call, TARGET)))
+    asked = [each.target.member for each in scene.asked]
+    assert call.record.attempts == sum(answers[key] != "short" for key in asked) <= sent
+    assert asked
 
 
 def test_short_paused_and_ill_keys_are_passed_over(run: Run) -> None:

@@ -6,7 +6,7 @@ _WEIGHT = 16
 """One departure counts a sixteenth: by then what is usual follows the last three dozen."""
 
 
-class Pace:
+class Departures:
     """The time between two departures, in nanoseconds, averaged; 0 until two were seen one after the other."""
 
     __slots__ = ("_last_ns", "usual_ns")
