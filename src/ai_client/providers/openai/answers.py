@@ -15,7 +15,6 @@ from ai_client.providers.openai.whole import check_choices
 CHARS_PER_TOKEN: Final = 4
 """Of English text, where the provider gave no count."""
 
-_NOTHING: Final = (None, None, None, None)
 _SAID: Final = frozenset({"content", "text", "reasoning_content", "refusal", "name", "arguments"})
 """The members of an answer whose text the model wrote."""
 
@@ -46,13 +45,16 @@ class UsageFields(msgspec.Struct, gc=False):
 
     def usage(self) -> Usage | None:
         """In our own terms; None where nothing is counted in it."""
-        if (self.prompt_tokens, self.completion_tokens, self.input_tokens, self.output_tokens) == _NOTHING:
-            return None
+        before, after = self.prompt_tokens, self.completion_tokens
+        if before is None and after is None:
+            before, after = self.input_tokens, self.output_tokens
+            if before is None and after is None:
+                return None
         cached = self.prompt_tokens_details or self.input_tokens_details
         reasoning = self.completion_tokens_details or self.output_tokens_details
         return Usage(
-            self.prompt_tokens or self.input_tokens or 0,
-            self.completion_tokens or self.output_tokens or 0,
+            before or 0,
+            after or 0,
             (cached.cached_tokens or 0) if cached else 0,
             (reasoning.reasoning_tokens or 0) if reasoning else 0,
         )

@@ -25,5 +25,6 @@ def check_choices(choices: bytes, where: str) -> None:
         raise BrokenReplyError(f"{where} answered with choices that are not what they should be ({error})") from None
     if not found:
         raise BrokenReplyError(f"{where} answered without a choice: its answer is empty")
-    if not all(choice.finish_reason for choice in found):
-        raise BrokenReplyError(f"{where} answered without a finish_reason: its answer is not whole")
+    for choice in found:
+        if not choice.finish_reason:
+            raise BrokenReplyError(f"{where} answered without a finish_reason: its answer is not whole")
