@@ -8,9 +8,9 @@ from typing import Any, Final
 import msgspec
 
 from ai_client.errors import BrokenReplyError
-from ai_client.model.request import Endpoint
+from ai_client.model.request import OTHER, Endpoint
 from ai_client.model.usage import NO_USAGE, Usage
-from ai_client.providers.openai.whole import check_choices
+from ai_client.providers.openai.whole import Choice, check_choices
 
 CHARS_PER_TOKEN: Final = 4
 """Of English text, where the provider gave no count."""
@@ -69,8 +69,17 @@ class ErrorFields(msgspec.Struct, gc=False):
     param: str | None = None
 
 
+class TextFields(msgspec.Struct, gc=False):
+    """A whole answer of chat or completions; of its content only whether it came to its end."""
+
+    model: str | None = ""
+    usage: UsageFields | None = None
+    error: ErrorFields | str | None = None
+    choices: list[Choice] | None = None
+
+
 class AnswerFields(msgspec.Struct, gc=False):
-    """A whole answer; of its content only whether it is there."""
+    """Any whole answer; of its content only whether it is there."""
 
     model: str | None = ""
     usage: UsageFields | None = None
@@ -133,15 +142,13 @@ class ErrorBody(msgspec.Struct, gc=False):
 
 
 _answer = msgspec.json.Decoder(AnswerFields)
-
-
+_text = msgspec.json.Decoder(TextFields)
+_TEXT: Final = frozenset({Endpoint.CHAT, Endpoint.COMPLETIONS})
 _CONTENT: Mapping[Endpoint, str] = {
-    Endpoint.CHAT: "choices",
-    Endpoint.COMPLETIONS: "choices",
     Endpoint.EMBEDDINGS: "data",
     Endpoint.RESPONSES: "output",
 }
-"""The list that makes an answer one, by endpoint."""
+"""The list that makes an answer one, where that is not text."""
 
 
 def read_answer(
@@ -153,30 +160,32 @@ def read_answer(
     Raises `BrokenReplyError` when the body is not a JSON object, or says that it is an error (some servers say so with
     status 200), or lacks what `endpoint` answers with, or a reason why that ended (`Endpoint.OTHER` demands nothing).
     """
+    text = endpoint in _TEXT
+    answer: AnswerFields | TextFields
     try:
-        answer = _answer.decode(body)
+        answer = _text.decode(body) if text else _answer.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         what = "an empty body" if not body.strip() else f"a body that is not the JSON it should be ({error})"
         raise BrokenReplyError(f"{where} answered with {what}") from None
     if answer.error is not None:
         said = answer.error.message if isinstance(answer.error, ErrorFields) else answer.error
         raise BrokenReplyError(f"{where} answered with an error where an answer was due: {said or 'no reason given'}")
-    member = _CONTENT.get(endpoint)
-    content = b""
-    if member is not None:
-        content = bytes(getattr(answer, member))
-        if not content.startswith(b"["):
+    if isinstance(answer, TextFields):
+        check_choices(answer.choices, where)
+    elif member := _CONTENT.get(endpoint):
+        if not bytes(getattr(answer, member)).startswith(b"["):
             raise BrokenReplyError(f"{where} answered without {member}: its answer is not whole")
-        if member == "choices":
-            check_choices(content, where)
     usage = answer.usage.usage() if answer.usage is not None else None
     if usage is None:
-        usage = _estimate(content, endpoint, input_chars) if content else NO_USAGE
+        usage = NO_USAGE if endpoint is OTHER else _estimate(body, endpoint, input_chars)
     return answer.model or "", usage
 
 
-def _estimate(content: bytes, endpoint: Endpoint, input_chars: int) -> Usage:
-    chars = 0 if endpoint is Endpoint.EMBEDDINGS else _written(content)
+def _estimate(body: bytes, endpoint: Endpoint, input_chars: int) -> Usage:
+    chars = 0
+    if endpoint is not Endpoint.EMBEDDINGS:
+        answer = _answer.decode(body)
+        chars = _written(bytes(answer.choices if endpoint in _TEXT else answer.output))
     return Usage(input_chars // CHARS_PER_TOKEN, -(-chars // CHARS_PER_TOKEN), estimated=True)
 
 

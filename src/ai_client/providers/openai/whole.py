@@ -2,29 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import msgspec
 
 from ai_client.errors import BrokenReplyError
 
 
-class _Choice(msgspec.Struct, gc=False):
+class Choice(msgspec.Struct, gc=False):
+    """One choice of a whole answer; its text is nobody's business here."""
+
     finish_reason: str | None = None
 
 
-_choices = msgspec.json.Decoder(list[_Choice])
-
-
-def check_choices(choices: bytes, where: str) -> None:
-    """Raises `BrokenReplyError` for `choices` that are no list of them, are none, or do not say why they ended.
+def check_choices(choices: Sequence[Choice] | None, where: str) -> None:
+    """Raises `BrokenReplyError` for `choices` that are missing, are none, or do not say why they ended.
 
     OpenAI's API reference has `finish_reason` among the required members of a choice, and at least one choice.
     """
-    try:
-        found = _choices.decode(choices)
-    except msgspec.DecodeError as error:
-        raise BrokenReplyError(f"{where} answered with choices that are not what they should be ({error})") from None
-    if not found:
+    if choices is None:
+        raise BrokenReplyError(f"{where} answered without choices: its answer is not whole")
+    if not choices:
         raise BrokenReplyError(f"{where} answered without a choice: its answer is empty")
-    for choice in found:
+    for choice in choices:
         if not choice.finish_reason:
             raise BrokenReplyError(f"{where} answered without a finish_reason: its answer is not whole")

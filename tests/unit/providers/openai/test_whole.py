@@ -29,8 +29,8 @@ def test_any_reason_will_do(endpoint: Endpoint, reason: bytes) -> None:
         (b"[%b,%b]" % (ENDED, CUT), "without a finish_reason: its answer is not whole"),
         (b'[{"index":0,"message":{"content":"a"}}]', "without a finish_reason: its answer is not whole"),
         (ENDED.replace(b"stop", b"").join((b"[", b"]")), "without a finish_reason: its answer is not whole"),
-        (b"[7]", "with choices that are not what they should be"),
-        (b'[{"finish_reason":7}]', "with choices that are not what they should be"),
+        (b"[7]", "a body that is not the JSON it should be .*choices"),
+        (b'[{"finish_reason":7}]', "a body that is not the JSON it should be .*choices"),
     ],
 )
 @pytest.mark.parametrize("endpoint", [Endpoint.CHAT, Endpoint.COMPLETIONS])
