@@ -229,14 +229,14 @@ class Storm:
         number = rng.randrange(1000) * 1000 if rng.random() < 0.9 else self._number // 50
         question = {"model": rng.choice(MODELS), "messages": [{"role": "user", "content": f"{number}"}], "seed": number}
         body = msgspec.json.encode({**question, "stream": stream, "temperature": 0})
-        ask = Ask(Endpoint.CHAT, body, fresh=rng.random() < 0.5, priority=rng.randint(1, 10))
+        ask = Ask(Endpoint.CHAT, fresh=rng.random() < 0.5, priority=rng.randint(1, 10))
         service = self._service
-        record = service.record(ask, LOCAL_APP)
+        record = service.record(ask, body, LOCAL_APP)
         task = asyncio.current_task()
         assert task is not None
         self._records[task] = record
         try:
-            reply = await service.answer(ask, LOCAL_APP, record)
+            reply = await service.answer(ask, body, LOCAL_APP, record)
             if reply.stream is not None:
                 try:
                     async for _ in reply.stream:

@@ -104,12 +104,13 @@ class Member:
 
     async def _call(self, app: App, prompt: str, bound: int) -> None:
         self.sent += 1
-        body = {"model": MODEL, "messages": [{"role": "user", "content": prompt}], "max_tokens": bound}
+        wanted = {"model": MODEL, "messages": [{"role": "user", "content": prompt}], "max_tokens": bound}
+        body = json.dumps(wanted).encode()
         asked = time.time()
-        question = Ask(Endpoint.CHAT, json.dumps(body).encode(), timeout=self._told["patience"])
+        ask = Ask(Endpoint.CHAT, timeout=self._told["patience"])
         service = self._client._service  # noqa: SLF001  a library's app is always the same; here there are several
         try:
-            await service.answer(question, app, service.record(question, app))
+            await service.answer(ask, body, app, service.record(ask, body, app))
         except UpstreamStatusError as error:
             self.errors[f"status {error.status}"] += 1
         except AIClientError as error:

@@ -199,11 +199,9 @@ class AsyncAIClient:
                 body = msgspec.json.encode(body)
             except TypeError as error:
                 raise InvalidRequestError(f"the request cannot be written as JSON: {error}") from None
-        question = Ask(
-            endpoint, body, path, method, list(headers), priority=priority, timeout=timeout, tag=tag, commit=commit
-        )
-        record = self._service.record(question, LOCAL_APP)
-        return await self._service.answer(question, LOCAL_APP, record), record
+        ask = Ask(endpoint, path, method, list(headers), priority=priority, timeout=timeout, tag=tag, commit=commit)
+        record = self._service.record(ask, body, LOCAL_APP)
+        return await self._service.answer(ask, body, LOCAL_APP, record), record
 
     # ---- the rest
 

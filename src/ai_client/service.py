@@ -26,7 +26,7 @@ LOCAL_APP = App(name="local")
 
 
 class Ask(msgspec.Struct, frozen=True, gc=False):
-    """A request at the front door, before anything in it has been read.
+    """A request at the front door, but for its body: what its head says.
 
     `path` is below the provider's base URL. `timeout` is in seconds, None for the configured one; `priority` is
     1 to 10, 0 for the app's own. `fresh` asks for an answer that no cache gives. `commit` is `first_content` or `whole`
@@ -34,7 +34,6 @@ class Ask(msgspec.Struct, frozen=True, gc=False):
     """
 
     endpoint: Endpoint
-    body: bytes
     path: str = ""
     method: str = "POST"
     headers: Headers = []
@@ -89,7 +88,7 @@ class Service:
         """Bytes of the bodies of these calls."""
         return self._pipeline.held_bytes
 
-    def record(self, ask: Ask, app: App) -> Record:
+    def record(self, ask: Ask, body: bytes, app: App) -> Record:
         """Open the record of a call."""
         clock = self._clock
         return Record(
@@ -101,16 +100,16 @@ class Service:
             False,
             clock.monotonic_ns(),
             clock.unix_ns(),
-            bytes_in=len(ask.body),
+            bytes_in=len(body),
         )
 
-    def answer(self, ask: Ask, app: App, record: Record) -> Awaitable[Reply]:
+    def answer(self, ask: Ask, body: bytes, app: App, record: Record) -> Awaitable[Reply]:
         """Take a request through the pipeline. Raises the errors of `ai_client.errors`, at once or when awaited."""
         try:
             if self.admission is not None:
                 pipeline = self._pipeline
                 self.admission.admit(pipeline.in_flight, pipeline.held_bytes, record.bytes_in, record.priority)
-            call = self._call(ask, app, record)
+            call = self._call(ask, body, app, record)
         except AIClientError as error:
             self._pipeline.refused(record, error)
             raise
@@ -126,9 +125,9 @@ class Service:
         for provider in self.providers.values():
             provider.retire()
 
-    def _call(self, ask: Ask, app: App, record: Record) -> Call:
+    def _call(self, ask: Ask, body: bytes, app: App, record: Record) -> Call:
         endpoint = ask.endpoint
-        fields = parse(endpoint, ask.body) if ask.body or endpoint is not OTHER else _NO_FIELDS
+        fields = parse(endpoint, body) if body or endpoint is not OTHER else _NO_FIELDS
         record.asked_model = record.model = fields.model
         record.stream = fields.stream
         if app.models and fields.model not in app.models:
@@ -150,7 +149,7 @@ class Service:
             endpoint,
             ask.method,
             endpoint or ask.path,
-            ask.body,
+            body,
             fields,
             ask.headers,
             record.started_ns + timeout_ns,

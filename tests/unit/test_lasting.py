@@ -12,6 +12,7 @@ from ai_client.cache.backends.memory import MemoryCache
 from ai_client.cache.backends.tiered import TieredCache
 from ai_client.errors import ConfigurationError
 from ai_client.lasting import open_library
+from ai_client.model.request import Endpoint
 from ai_client.service import LOCAL_APP, Ask
 from tests.gateway import ASK, configured, opened, simulated
 from tests.running import Run
@@ -79,8 +80,8 @@ def test_a_ledger_that_fails_later_is_logged_and_loses_nothing(run: Run, tmp_pat
             sections = {"costs": {"ledger": ledger}}
             async with opened(tmp_path, sections) as shared:
                 service = build(configured(tmp_path, sections, simulator.url), shared)
-                ask = Ask("/chat/completions", json.dumps(ASK).encode())  # type: ignore[arg-type]
-                await service.answer(ask, LOCAL_APP, service.record(ask, LOCAL_APP))
+                ask, body = Ask(Endpoint.CHAT), json.dumps(ASK).encode()
+                await service.answer(ask, body, LOCAL_APP, service.record(ask, body, LOCAL_APP))
                 shared.tell()
                 backend = shared.ledger._backend
                 rows = shared.ledger._totals.copy()

@@ -23,7 +23,7 @@ from tests.running import Run
 from tests.unit.pipeline.stages import Inside, stream_of
 
 SECOND = 1_000_000_000
-CHAT = Ask(Endpoint.CHAT, BODY)
+CHAT = Ask(Endpoint.CHAT)
 
 
 class House:
@@ -42,8 +42,8 @@ class House:
             config, self.clock, pipeline, table, {"p": self.provider}, lambda: f"made-{next(numbers)}"
         )
 
-    async def ask(self, ask: Ask, app: App = LOCAL_APP) -> Reply:
-        return await self.service.answer(ask, app, self.service.record(ask, app))
+    async def ask(self, ask: Ask = CHAT, body: bytes = BODY, app: App = LOCAL_APP) -> Reply:
+        return await self.service.answer(ask, body, app, self.service.record(ask, body, app))
 
     @property
     def call(self) -> Call:
@@ -77,9 +77,9 @@ def test_a_request_becomes_a_call(run: Run) -> None:
 def test_what_the_caller_says_goes_before_what_its_app_says() -> None:
     house = House()
     app = App(name="a", priority=7, tag="team")
-    plain = house.service.record(CHAT, app)
+    plain = house.service.record(CHAT, BODY, app)
     assert (plain.app, plain.priority, plain.tag) == ("a", 7, "team")
-    said = house.service.record(changed(request_id="r9", priority=2, tag="mine"), app)
+    said = house.service.record(changed(request_id="r9", priority=2, tag="mine"), BODY, app)
     assert (said.request_id, said.priority, said.tag) == ("r9", 2, "mine")
 
 
@@ -93,28 +93,28 @@ def test_the_deadline(run: Run, timeout: float | None, seconds: float) -> None:
 
 def test_what_is_passed_through_keeps_its_path_and_is_recorded_without_its_query(run: Run) -> None:
     house = House()
-    run(house.ask(Ask(Endpoint.OTHER, b"", "/files?secret=1", "GET")))
+    run(house.ask(Ask(Endpoint.OTHER, "/files?secret=1", "GET"), b""))
     assert (house.call.path, house.call.method, house.call.fields.model) == ("/files?secret=1", "GET", "")
     assert house.call.record.endpoint == "/files"
 
 
 @pytest.mark.parametrize(
-    ("ask", "said"),
+    ("ask", "body", "said"),
     [
-        (changed(body=b"{"), "not valid JSON"),
-        (changed(body=b""), "no body"),
-        (changed(priority=11), "priority is 11"),
-        (changed(priority=-1), "priority is -1"),
-        (changed(timeout=0.0), "timeout is 0"),
-        (changed(timeout=-1.0), "timeout is -1"),
-        (changed(timeout=float("nan")), "timeout is nan"),
-        (changed(timeout=float("inf")), "timeout is inf"),
+        (CHAT, b"{", "not valid JSON"),
+        (CHAT, b"", "no body"),
+        (changed(priority=11), BODY, "priority is 11"),
+        (changed(priority=-1), BODY, "priority is -1"),
+        (changed(timeout=0.0), BODY, "timeout is 0"),
+        (changed(timeout=-1.0), BODY, "timeout is -1"),
+        (changed(timeout=float("nan")), BODY, "timeout is nan"),
+        (changed(timeout=float("inf")), BODY, "timeout is inf"),
     ],
 )
-def test_what_cannot_become_a_call_is_refused_and_recorded(run: Run, ask: Ask, said: str) -> None:
+def test_what_cannot_become_a_call_is_refused_and_recorded(run: Run, ask: Ask, body: bytes, said: str) -> None:
     house = House()
     with pytest.raises(InvalidRequestError, match=said):
-        run(house.ask(ask))
+        run(house.ask(ask, body))
     assert house.inside.attempts == []
     assert [(record.status, record.error) for record in house.sink.records] == [(400, "invalid_request")]
     assert house.service.in_flight == 0
@@ -124,12 +124,12 @@ def test_what_cannot_become_a_call_is_refused_and_recorded(run: Run, ask: Ask, s
 def test_an_app_may_be_bound_to_models(run: Run, model: str, allowed: bool) -> None:
     house = House()
     app = App(name="a", models=("m", "k"))
-    ask = changed(body=BODY.replace(b'"m"', b'"%b"' % model.encode()))
+    body = BODY.replace(b'"m"', b'"%b"' % model.encode())
     if allowed:
-        run(house.ask(ask, app))
+        run(house.ask(body=body, app=app))
         return
     with pytest.raises(PermissionDeniedError, match="it may use: m, k") as caught:
-        run(house.ask(ask, app))
+        run(house.ask(body=body, app=app))
     assert caught.value.param == "model"
     assert [record.status for record in house.sink.records] == [403]
 
@@ -137,7 +137,7 @@ def test_an_app_may_be_bound_to_models(run: Run, model: str, allowed: bool) -> N
 def test_calls_in_flight_are_counted_until_their_streams_end(run: Run) -> None:
     async def scenario() -> None:
         house = House(streamed(b"a"))
-        answer = await house.ask(changed(body=BODY[:-1] + b',"stream":true}'))
+        answer = await house.ask(body=BODY[:-1] + b',"stream":true}')
         assert (house.service.in_flight, house.call.record.stream) == (1, True)
         await stream_of(answer).aclose()
         assert house.service.in_flight == 0
@@ -147,9 +147,9 @@ def test_calls_in_flight_are_counted_until_their_streams_end(run: Run) -> None:
 
 def test_refusals_come_at_once_not_when_awaited() -> None:
     house = House()
-    record = house.service.record(changed(body=b"{"), LOCAL_APP)
+    record = house.service.record(CHAT, b"{", LOCAL_APP)
     with pytest.raises(AIClientError):
-        house.service.answer(changed(body=b"{"), LOCAL_APP, record)
+        house.service.answer(CHAT, b"{", LOCAL_APP, record)
 
 
 def test_its_providers_are_closed_and_retired_with_it() -> None:

@@ -14,13 +14,12 @@ class Window:
     the span, and at least nine tenths of it are covered.
     """
 
-    __slots__ = ("_row", "_rows", "_step", "_step_ns", "_until", "sums")
+    __slots__ = ("_row", "_rows", "_step", "_step_ns", "_until")
 
     def __init__(self, span_ns: int, columns: int) -> None:
         self._step_ns = max(span_ns // _STEPS, 1)
         self._step = 0
         self._until = self._step_ns  # when the present tenth is over
-        self.sums = [0] * columns
         self._rows = [[0] * columns for _ in range(_STEPS)]
         self._row = self._rows[0]
 
@@ -29,7 +28,11 @@ class Window:
         if now_ns >= self._until:
             self.forget(now_ns)
         self._row[column] += 1
-        self.sums[column] += 1
+
+    @property
+    def sums(self) -> list[int]:
+        """Of each column. Added up when asked for, which is seldom beside the counting."""
+        return [sum(column) for column in zip(*self._rows, strict=True)]
 
     def forget(self, now_ns: int) -> None:
         """Let go of what is older than the span: `sums` is true afterwards."""
@@ -38,14 +41,12 @@ class Window:
         step = now_ns // self._step_ns
         for passed in range(max(self._step + 1, step - _STEPS + 1), step + 1):
             row = self._rows[passed % _STEPS]
-            for column, count in enumerate(row):
-                self.sums[column] -= count
-                row[column] = 0
+            row[:] = [0] * len(row)
         self._step = step
         self._until = (step + 1) * self._step_ns
         self._row = self._rows[step % _STEPS]
 
     def clear(self) -> None:
         """Forget everything."""
-        for row in (*self._rows, self.sums):
+        for row in self._rows:
             row[:] = [0] * len(row)

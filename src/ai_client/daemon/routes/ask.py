@@ -8,7 +8,6 @@ from typing import TypeVar
 from urllib.parse import unquote
 
 import msgspec
-from msgspec.structs import replace
 
 from ai_client.config.snapshot import App
 from ai_client.daemon.answers import send_error, send_stream, send_whole
@@ -36,7 +35,7 @@ _D = TypeVar("_D", int, None)
 
 
 class Caller(msgspec.Struct, frozen=True, gc=False):
-    """What a request's head says: who asks, for what, and how it wants to be treated; `wish` is all but the body."""
+    """What a request's head says: who asks, for what, and how it wants to be treated."""
 
     app: App
     wish: Ask
@@ -45,10 +44,10 @@ class Caller(msgspec.Struct, frozen=True, gc=False):
 async def ask(service: Service, caller: Caller, body: bytes, exchange: Exchange) -> None:
     """Take a request through the pipeline and answer it."""
     app = caller.app
-    question = replace(caller.wish, body=body)
-    record = service.record(question, app)
+    wish = caller.wish
+    record = service.record(wish, body, app)
     try:
-        reply = await service.answer(question, app, record)
+        reply = await service.answer(wish, body, app, record)
     except AIClientError as error:
         send_error(exchange, error, record)
         error.__traceback__ = None  # who keeps the error keeps no frame of this call
@@ -75,7 +74,6 @@ def read(request: Request, endpoint: Endpoint, path: str) -> Ask:
     freshness = said.get(b"cache-control", b"")
     return Ask(
         endpoint,
-        b"",
         path,
         request.method,
         headers,

@@ -172,9 +172,8 @@ def read_answer(
         raise BrokenReplyError(f"{where} answered with an error where an answer was due: {said or 'no reason given'}")
     if isinstance(answer, TextFields):
         check_choices(answer.choices, where)
-    elif member := _CONTENT.get(endpoint):
-        if not bytes(getattr(answer, member)).startswith(b"["):
-            raise BrokenReplyError(f"{where} answered without {member}: its answer is not whole")
+    elif (member := _CONTENT.get(endpoint)) and not bytes(getattr(answer, member)).startswith(b"["):
+        raise BrokenReplyError(f"{where} answered without {member}: its answer is not whole")
     usage = answer.usage.usage() if answer.usage is not None else None
     if usage is None:
         usage = NO_USAGE if endpoint is OTHER else _estimate(body, endpoint, input_chars)
