@@ -135,6 +135,7 @@ lock: $(LOCK_VENV)/.ready ## resolve the locked environments anew
 	@for python in 3.11 3.12 3.13; do \
 	  UV_CUSTOM_COMPILE_COMMAND="make lock" $(LOCK_VENV)/bin/uv pip compile --quiet --upgrade --generate-hashes --no-annotate \
 	    --no-emit-index-url --no-emit-find-links --python-version $$python --python-platform x86_64-manylinux_2_28 \
+	    --no-emit-package pygments --no-emit-package markdown-it-py --no-emit-package mdurl \
 	    --extra fleet -c requirements/dev.txt -o src/ai_client/bundle/locks/py$$python.txt pyproject.toml || exit 1; \
 	done
 	@UV_CUSTOM_COMPILE_COMMAND="make lock" $(LOCK_VENV)/bin/uv pip compile --quiet --universal --upgrade --generate-hashes \

@@ -14,10 +14,15 @@ import msgspec
 
 from ai_client._version import __version__
 from ai_client.bundle import archive, bytecode, fetch, release, sbom, wheel
+from ai_client.bundle.lean import lean
 from ai_client.bundle.release import Archive, File, Manifest
 from ai_client.errors import AIClientError
 
 _PACKAGE: Final = Path(__file__).parents[1]
+_KEPT: Final = (
+    ".pyenv/versions/{python}.*/bin/python{python}",
+    ".local/share/uv/python/cpython-{python}.*/bin/python{python}",
+)
 
 
 def assemble(
@@ -51,7 +56,7 @@ def _one(out: Path, python: str, arch: str, wheels: Path | None, interpreters: S
         parts = [wheel.read(path.read_bytes(), path.name) for path in fetched]
     lib = dict(package_files(_PACKAGE))
     for part in parts:
-        lib.update(part.files)
+        lib.update(lean(part.files))
     interpreter = find_interpreter(python, interpreters)
     if interpreter:
         lib.update(compiled(lib, interpreter))
@@ -77,8 +82,12 @@ def package_files(package: Path) -> dict[str, File]:
 
 
 def find_interpreter(python: str, candidates: Sequence[str] = ()) -> str | None:
-    """A Python of this minor version, from `candidates` or the PATH, that really runs; None if there is none."""
-    for candidate in (*candidates, f"/usr/bin/python{python}", f"python{python}"):
+    """A Python of this minor version that really runs; None if there is none.
+
+    Looks at `candidates`, on the PATH, and where pyenv and uv keep theirs: a name on the PATH may stand for another.
+    """
+    kept = [str(path) for place in _KEPT for path in sorted(Path.home().glob(place.format(python=python)))]
+    for candidate in (*candidates, f"/usr/bin/python{python}", f"python{python}", *kept):
         path = shutil.which(candidate)
         if path and _says(path) == python:
             return path

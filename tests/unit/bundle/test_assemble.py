@@ -82,7 +82,13 @@ def test_an_interpreter_is_believed_only_if_it_is_what_it_is_called(
     liar.write_text("#!/bin/sh\necho 9.8\n", "ascii")
     liar.chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setenv("HOME", str(tmp_path))
     assert assemble.find_interpreter("9.9") is None
+    kept = tmp_path / ".pyenv" / "versions" / "9.9.1" / "bin" / "python9.9"
+    kept.parent.mkdir(parents=True)
+    kept.write_text("#!/bin/sh\necho 9.9\n", "ascii")
+    kept.chmod(0o755)
+    assert assemble.find_interpreter("9.9") == str(kept)
     assert assemble.find_interpreter(OURS, [sys.executable]) == sys.executable
 
 

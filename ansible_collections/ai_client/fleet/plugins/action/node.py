@@ -24,7 +24,7 @@ from ansible_collections.ai_client.fleet.plugins.plugin_utils import bundle, des
 
 _ROLE = Path(__file__).resolve().parents[2] / "roles" / "client" / "meta" / "argument_specs.yml"
 _PROBE = (
-    'set -- $({python} -c "import platform,sys;print(*sys.version_info[:2],platform.machine())") && echo "FOUND $1.$2 $3" && '
+    'set -- $({python} -c "import os,sys;print(*sys.version_info[:2],os.uname().machine)") && echo "FOUND $1.$2 $3" && '
     "ls -1d {root}/releases/*/.complete 2>/dev/null; true"
 )
 _FOUND = re.compile(r"FOUND (\S+) (\S+)")

@@ -114,10 +114,11 @@ def _write(spec: Spec, found: Sequence[Difference]) -> list[files.Saved]:
 def _act(spec: Spec, found: Sequence[Difference], effects: set[str], *, active: bool) -> list[str]:
     """Have systemd do what the differences ask for."""
     done = []
-    if any(each.kind in ("unit", "dropin") for each in found):
+    if any(each.kind in ("disabled", "unit") for each in found):
+        # would reload systemd by itself, whose cost on a node is that of unpacking a release
+        systemd.run("systemctl", "enable", "--no-reload", "--quiet", spec.socket, spec.service)
+    if any(each.kind in ("unit", "dropin", "disabled") for each in found):
         systemd.run("systemctl", "daemon-reload")
-    if any(each.kind == "disabled" for each in found) or (any(each.kind == "unit" for each in found)):
-        systemd.run("systemctl", "enable", "--quiet", spec.socket, spec.service)
     if "socket" in effects and active:
         systemd.run("systemctl", "stop", spec.service, spec.socket)
         done.append("sockets opened anew")
