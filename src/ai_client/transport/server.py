@@ -41,7 +41,7 @@ class Server:
         self.handler = handler
         self.limits = limits or ServerLimits()
         self.on_crash = on_crash
-        self.draining = False
+        self.draining = self.closed = False
         self.loop = asyncio.get_running_loop()
         self.outbox = Outbox(self.loop)
         self.connections: set[ServerConnection] = set()
@@ -102,6 +102,8 @@ class Server:
         """Take no new connection, finish what is in flight, then close. True when `grace` seconds were enough."""
         self.draining = True
         self._stop_listening()
+        # whom the kernel handed over in this very turn is heard of in the next one, and was not refused
+        await asyncio.sleep(0)
         for connection in tuple(self.connections):
             connection.drain()
         finished = await self._emptied(grace)
@@ -112,7 +114,7 @@ class Server:
 
     def close(self) -> None:
         """Close listeners and connections at once."""
-        self.draining = True
+        self.draining = self.closed = True
         self._stop_listening()
         for connection in (*self.connections, *self._turned_away):
             connection.abort()
@@ -121,7 +123,7 @@ class Server:
 
     def admit(self, connection: ServerConnection) -> Refusal | None:
         """A connection is made: count it, or say why not."""
-        if self.draining:
+        if self.closed:
             refusal = Refusal(503, "overloaded", "this daemon is shutting down: try again")
         elif len(self.connections) >= self.limits.max_connections:
             refusal = Refusal(

@@ -101,6 +101,8 @@ class ServerConnection(asyncio.Protocol):
         turned_away = self._server.admit(self)
         if turned_away is None:
             self._timer.set(self._loop.time() + self._limits.header_timeout)
+            if self._server.draining:
+                self.drain()
         else:
             self._refuse(turned_away)
 

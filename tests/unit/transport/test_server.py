@@ -328,10 +328,23 @@ def test_a_drain_of_nothing(run: Run) -> None:
     run(scene())
 
 
-def test_a_connection_that_slips_in_during_the_drain_is_told(run: Run) -> None:
+def test_a_connection_that_slips_in_during_the_drain_is_served_once(run: Run) -> None:
     async def scene() -> None:
         async with Serving(echo) as serving:
             serving.server.draining = True
+            async with dial(serving.address) as client:
+                client.send(get())
+                assert (await client.answer()).status == 200
+                with pytest.raises((asyncio.IncompleteReadError, ConnectionResetError)):
+                    await client.reader.readexactly(1)
+
+    run(scene())
+
+
+def test_a_connection_that_slips_in_after_it_is_told(run: Run) -> None:
+    async def scene() -> None:
+        async with Serving(echo) as serving:
+            serving.server.closed = True
             async with dial(serving.address) as client:
                 client.send(get())
                 answer = await client.answer()
