@@ -35,7 +35,7 @@ PIP := -m pip --disable-pip-version-check --quiet
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-setup: $(VENV)/.ready ## install everything into .venv (PYTHON=python3.12 chooses the interpreter)
+setup: $(VENV)/.ready $(VENV)/.redis ## install everything into .venv (PYTHON=python3.12 chooses the interpreter)
 
 run: setup ## simulator, daemon and a real batch through both; results in a folder that it names
 	@$(BIN)/ai-client demo
@@ -174,6 +174,19 @@ $(VENV)/.locked: requirements/dev.txt
 $(VENV)/.ready: $(VENV)/.locked pyproject.toml
 	@$(BIN)/python $(PIP) install --no-deps --no-build-isolation --editable .
 	@$(BIN)/python -m compileall -q src $(foreach name,$(STARTED),$(VENV)/lib/python3*/site-packages/$(name))
+	@touch $@
+
+# Looked for once: a server of its own is what the tests of the fleet's limits and bench-quota start, and nothing else needs it.
+$(VENV)/.redis: $(VENV)/.locked
+	@if command -v redis-server >/dev/null || command -v valkey-server >/dev/null; then :; \
+	elif [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	  echo "Installing redis-server, for the tests of the fleet's limits ..."; \
+	  apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends redis-server >/dev/null \
+	    || echo "It could not be installed: the tests of the fleet's limits will be skipped." >&2; \
+	else \
+	  echo "There is no redis-server: the tests of the fleet's limits will be skipped, and bench-quota cannot run." >&2; \
+	  echo "On Debian and Ubuntu, as root: apt-get install redis-server (or valkey-server)" >&2; \
+	fi
 	@touch $@
 
 $(SDK_VENV)/.ready: requirements/sdk-1.12.0.txt

@@ -12,14 +12,15 @@ from typing import Self
 
 import pytest
 
-PROGRAM = shutil.which("redis-server") or shutil.which("valkey-server")
+VALKEY = shutil.which("valkey-server")
+PROGRAM = shutil.which("redis-server") or VALKEY
 
 
 def need_redis() -> None:
     """Skip where there is no server on a laptop; in CI there has to be one."""
     if PROGRAM is None:
         if os.environ.get("CI"):
-            pytest.fail("there is no redis-server: .ci/run installs it, so something is wrong here")
+            pytest.fail("there is no redis-server: make setup installs it as root, so something is wrong here")
         pytest.skip("there is no redis-server on this machine: apt-get install redis-server")
 
 
@@ -34,8 +35,11 @@ def free_port() -> int:
 class RedisServer:
     """Starts with the block, answers when it begins, dies with it. `kill` and `start` in between are a crash."""
 
-    def __init__(self, folder: Path, *options: str, port: int = 0, config: Path | None = None) -> None:
+    def __init__(
+        self, folder: Path, *options: str, port: int = 0, config: Path | None = None, program: str | None = PROGRAM
+    ) -> None:
         """Without a port it listens on a socket in `folder` only; with a configuration it is a Sentinel."""
+        self._program = program
         self.socket = folder / "redis.sock"
         self.port = port
         self._options = options
@@ -48,11 +52,21 @@ class RedisServer:
         return f"redis://127.0.0.1:{self.port}/0" if self.port else f"unix://{self.socket}"
 
     def start(self) -> None:
-        assert PROGRAM is not None
+        assert self._program is not None
         where = ["--port", str(self.port), "--unixsocket", str(self.socket), "--bind", "127.0.0.1"]
-        command = [PROGRAM, *where, "--save", "", "--appendonly", "no", "--dir", str(self._folder), *self._options]
+        command = [
+            self._program,
+            *where,
+            "--save",
+            "",
+            "--appendonly",
+            "no",
+            "--dir",
+            str(self._folder),
+            *self._options,
+        ]
         if self._config is not None:
-            command = [PROGRAM, str(self._config), "--sentinel"]
+            command = [self._program, str(self._config), "--sentinel"]
         self._process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
         assert self._process.stdout is not None
         for line in self._process.stdout:

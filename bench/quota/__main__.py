@@ -56,7 +56,7 @@ def main() -> int:
     """Play what was asked for; 1 when a must was missed."""
     options = _options()
     signal.signal(signal.SIGTERM, _interrupt)
-    findings = Findings()
+    findings, begun = Findings(), time.monotonic()
     about = {
         **report.machine(),
         "members": f"{asked_members()}, each a process",
@@ -65,6 +65,7 @@ def main() -> int:
     }
     for name in options.only:
         findings.add(_play(name))
+    about["all of it"] = f"{time.monotonic() - begun:.0f} s"
     rows = [(row.what, row.must, row.measured, row.verdict) for row in findings.rows]
     print(report.table(("what", "must", "measured", "verdict"), rows))
     print(

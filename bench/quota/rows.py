@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 
-from bench.quota import hot, others
+from bench.quota import hot, large, others
 from bench.quota.play import play
 from bench.quota.scene import BOUND_SECONDS, WARM_SECONDS, Answered, Outcome, Scene
 from bench.report import MET_MUST, MISSED, Detail, Findings, Row, judge
@@ -106,6 +106,20 @@ def admission() -> Findings:
     )
 
 
+def many() -> Findings:
+    """A fleet that no machine here could hold, each member short of quota all the time; in simulated time."""
+    course = large.Course(large.MEMBERS, 1.0, 600)
+    load = large.simulate(course)
+    most = load.most(course.steady, course.away - 1)
+    start, back = load.most(0, course.steady - 1), load.most(course.back, course.end - 1)
+    measured = (
+        f"{most:,} in any second ({load.a_second(course.steady, course.away):,.0f}/s on average);"
+        f" as all start at one moment {start:,}, as the store comes back empty {back:,}"
+    )
+    what = f"{course.members:,} members (simulated) that are all short, one store: its operations a second"
+    return Findings([Row(what, measured, "≤ 20,000 at work", "", judge(most, 20_000, None), float(most))])
+
+
 SCENES: Mapping[str, Callable[[], Findings]] = MappingProxyType(
     {
         "busy": busy,
@@ -115,6 +129,7 @@ SCENES: Mapping[str, Callable[[], Findings]] = MappingProxyType(
         "killed": killed,
         "cut": cut,
         "hot": admission,
+        "large": many,
         "peers": lambda: others.compare(asked_members(), asked_seconds(120.0)),
     }
 )

@@ -11,7 +11,7 @@ import pytest
 from ai_client.limits.backends.redis import RedisStore, connect
 from ai_client.limits.backends.store import MemoryStore
 from ai_client.limits.lease import WHOLE, Answer, Ask, LeaseStore, Part
-from tests.redis_server import RedisServer, need_redis
+from tests.redis_server import VALKEY, RedisServer, need_redis
 from tests.running import Run
 
 
@@ -55,9 +55,19 @@ class Talk:
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
+def redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
     need_redis()
     with RedisServer(tmp_path_factory.mktemp("redis")) as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def valkey(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
+    if VALKEY is None:
+        pytest.skip(
+            "there is no valkey-server on this machine (Debian has it from 13 on): apt-get install valkey-server"
+        )
+    with RedisServer(tmp_path_factory.mktemp("valkey"), program=VALKEY) as server:
         yield server
 
 
@@ -65,17 +75,18 @@ Scenario = Callable[[Talk], Awaitable[None]]
 Try = Callable[[Scenario], None]
 
 
-@pytest.fixture(params=["memory", "redis"])
+@pytest.fixture(params=["memory", "redis", "valkey"])
 def attempt(request: pytest.FixtureRequest, run: Run) -> Try:
     """Runs a scenario on a fresh store."""
+    server = None if request.param == "memory" else request.getfixturevalue(request.param)
 
     def try_now(scenario: Scenario) -> None:
         async def main() -> None:
             time = Time()
-            if request.param == "memory":
+            if server is None:
                 await scenario(Talk(MemoryStore(time), time))
                 return
-            client = connect(request.getfixturevalue("server").url)
+            client = connect(server.url)
             await client.flushall()
             store = RedisStore(client, "t", time)
             try:

@@ -243,19 +243,3 @@ def test_one_fleet_may_have_none(monkeypatch: pytest.MonkeyPatch) -> None:
         await fleet.close()
 
     run_virtually(scenario)
-
-
-def test_a_large_fleet_asks_no_more_than_a_server_bears() -> None:
-    """Each of 500 is short all the time: 20,000 questions a second for any number, 40 for each here."""
-
-    async def scenario(clock: FakeClock) -> None:
-        town = Town(clock, 500, 600, 10**7)
-        await town.run(3, 2.0)
-        operations = town.store.operations
-        await town.run(2, 2.0)
-        assert (town.store.operations - operations) / 2 <= 20_000
-        member = town.nodes[0].fleet._members["provider:p"]
-        assert member._least_pause_ns == 500 * 50_000
-        await town.close()
-
-    run_virtually(scenario)
