@@ -9,18 +9,45 @@ from bench.fleet.stages import DEPLOY, Run, failed, last
 from bench.fleet.traffic import traffic
 
 _USED = "cat /run/credentials/ai-client.service/ai-client-api-key"
+_BACK = f"echo {KEY} > /etc/ai-client/credentials/ai-client-api-key && systemctl restart ai-client"
+_ROTATE = "ai_client.fleet.rotate_key"
 
 
 def rotate(run: Run) -> None:
     """The second key everywhere; then the first one again, by a deploy."""
     with traffic(run.fleet, run.rate) as met:
-        play = run.fleet.play("ai_client.fleet.rotate_key", run.first)
+        play = run.fleet.play(_ROTATE, run.first)
     used = set(run.fleet.on_all(_USED).values())
     failed(run, "rotation under load", play, met, sound=play.sound and used == {NEXT_KEY})
+    _keep_the_old_one(run)
     with traffic(run.fleet, run.rate) as met:
         play = run.fleet.play(DEPLOY, run.first)
     used = set(run.fleet.on_all(_USED).values())
     failed(run, "and back, by a deploy", play, met, sound=play.sound and used == {KEY})
+
+
+def _keep_the_old_one(run: Run) -> None:
+    """The old key is revoked neither while a node uses it, nor while one cannot be asked; then it is."""
+    revoked = run.fleet.folder / "revoked"
+    more = ["-e", json.dumps({"ai_key_revoke_command": f"touch {revoked}"})]
+    node = run.fleet.names[-1]
+    kept: list[str] = []
+    for what, begin, end in (
+        ("uses it", _BACK, "true"),
+        # those that are connected stay so: the end of it comes the same way
+        ("cannot be asked", "chmod a-x /usr/bin/python3.*", "chmod a+x /usr/bin/python3.*"),
+    ):
+        run.fleet.on(node, begin)
+        play = run.fleet.play(_ROTATE, run.first, [*more, "--start-at-task", "Ask"])
+        run.fleet.on(node, end)
+        if not play.sound and node in play.output and not revoked.exists():
+            kept.append(what)
+    play = run.fleet.play(_ROTATE, run.first, more)
+    gone = play.sound and revoked.exists() and set(run.fleet.on_all(_USED).values()) == {NEXT_KEY}
+    figure = (
+        f"kept while a node {' or '.join(kept) or '(never)'}; {'then revoked' if gone else f'not revoked{last(play)}'}"
+    )
+    run.say("the old key", figure, "kept in both cases, then revoked", met=len(kept) == 2 and gone)
 
 
 def benchmark(run: Run) -> None:
