@@ -15,9 +15,9 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-import yaml
 from ansible.errors import AnsibleActionFail
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
+from ansible.module_utils.common.yaml import yaml_load
 from ansible.plugins.action import ActionBase
 
 from ansible_collections.ai_client.fleet.plugins.plugin_utils import bundle, desired, payload
@@ -128,7 +128,7 @@ class ActionModule(ActionBase):
 
     def _values(self, known: dict[str, Any]) -> dict[str, Any]:
         """Every variable of the role: given, under another name, from the environment, or its default; typed."""
-        options = yaml.safe_load(_ROLE.read_text(encoding="utf-8"))["argument_specs"]["main"]["options"]
+        options = yaml_load(_ROLE.read_text(encoding="utf-8"))["argument_specs"]["main"]["options"]
         spec = {
             name: {key: value for key, value in each.items() if key != "description"} for name, each in options.items()
         }
