@@ -1,4 +1,4 @@
-"""Sinks that hear of calls a moment later, in batches: a hundred at once cost half of what they cost one by one."""
+"""Sinks that hear of calls a moment later, in batches: many at once cost half of what they cost one by one."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _SECONDS: Final = 0.05
 
 
 class Deferred:
-    """Keeps finished records for at most 50 ms or 256 calls, then tells each of `sinks` of all of them.
+    """Keeps finished records for at most 50 ms or 16 calls, then tells each of `sinks` of all of them.
 
     A finished record no longer changes, so keeping it is safe. Whoever reads what a sink has counted flushes first.
     """
