@@ -101,7 +101,7 @@ def main() -> None:
             "duration": {"type": "float", "default": 10},
             "prompts": {"type": "int", "default": 0},
             "model": {"type": "str", "default": ""},
-            "max_tokens": {"type": "int", "default": 16},
+            "max_tokens": {"type": "int", "no_log": False, "default": 16},
             "pool_size": {"type": "int", "default": 100},
             "address": {"type": "str", "default": "unix:/run/ai-client/ai-client.sock"},
             "target_p99_ms": {"type": "float", "default": 0},

@@ -21,7 +21,7 @@ options:
       - V(previous) goes back to the release before, with the configuration it was run with.
       - V(proven) tries the key RV(ignore:ai_api_key_next) beside the running service, and changes nothing that runs.
       - V(rotated) puts that key in force, and changes nothing else.
-      - V(asked) changes nothing and looks at nothing: it tells the release and the key that are in use.
+      - V(asked) changes nothing and looks at nothing; it tells the release and the key that are in use.
       - V(absent) leaves nothing.
     type: str
     choices: [present, drift, previous, proven, rotated, asked, absent]
