@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 
+import pytest
+
 from ai_client.limits.base import Caller
 from ai_client.testing import FakeClock
 from tests.fleets import SECOND, Node, Town
@@ -117,6 +119,32 @@ def test_a_heavy_app_takes_nothing_from_a_light_one_on_the_same_nodes() -> None:
     beside, wait = rate_of_the_light(beside_heavy=True)
     assert beside >= 0.9 * alone
     assert wait <= 0.25
+
+
+@pytest.mark.parametrize("part", [0.5, 0.9])
+def test_a_heavy_app_takes_nothing_from_a_light_one_on_another_node(part: float) -> None:
+    """Three nodes want four times their parts; the fourth, whose app wants less than its own, notices nothing."""
+
+    async def scenario(clock: FakeClock) -> None:
+        town = Town(clock, 4, 1200, 10**7)
+        rate = part * 20 / 4
+        await pass_seconds(3)
+        light = asyncio.create_task(ask(town.nodes[0], LIGHT, rate, 60))
+        await pass_seconds(15)
+        heavy = [asyncio.create_task(ask(node, HEAVY, 20.0, 45)) for node in town.nodes[1:]]
+        await light
+        for begin in range(20, 60, 5):
+            found = waits(town.nodes, "light", begin, begin + 5)
+            assert len(found) >= 0.9 * rate * 5
+            assert sum(found) / len(found) <= 0.1
+        requests, _ = town.used(20, 60)
+        assert requests >= 0.97 * 20 * 40, "and nothing of it is left lying"
+        for task in heavy:
+            task.cancel()
+        await asyncio.gather(*heavy, return_exceptions=True)
+        await town.close()
+
+    run_virtually(scenario)
 
 
 def test_fifty_share_the_seeds_key_evenly() -> None:

@@ -118,13 +118,21 @@ local function decide()
   if redis.call('ZSCORE', hungry, me) then others = others - 1 end
   local rivals = max(1, redis.call('ZCARD', last) - 1) * weight
   crowd = WHOLE + floor(others * (S.weight - weight) * WHOLE / rivals)
+  local entitled, unspent = tonumber(redis.call('HGET', entitled_at, me)), 0
+  for i = 1, n do
+    if part[i].back > 0 then unspent = max(unspent, cost(part[i], part[i].back)) end
+  end
+  if unspent > 0 and entitled then
+    entitled = entitled - floor(unspent * crowd / WHOLE)
+    redis.call('HSET', entitled_at, me, entitled)
+  end
   local wants = false
   for i = 1, n do wants = wants or part[i].want > 0 end
   if not wants then
     redis.call('ZREM', hungry, me)
     return
   end
-  local entitled = tonumber(redis.call('HGET', entitled_at, me)) or now
+  entitled = entitled or now
   local fits, ample = true, true
   for i = 1, n do
     local p = part[i]

@@ -179,6 +179,7 @@ def _grant(limit: _Limit, ask: Ask, now: int) -> tuple[tuple[int, ...], int, int
     rivals = max(1, len(limit.last) - 1) * ask.weight
     crowd = WHOLE + others * (limit.weight - ask.weight) * WHOLE // rivals
     pairs = list(zip(limit.levels, parts, strict=True))
+    _uncharge(limit, me, pairs, crowd)
     if not any(part.want for part in parts):
         limit.hungry.pop(me, None)
         return (0,) * len(parts), crowd, 0
@@ -212,6 +213,13 @@ def _grant(limit: _Limit, ask: Ask, now: int) -> tuple[tuple[int, ...], int, int
     limit.hungry[me] = now
     _be_short(limit, ask, rank, now)
     return granted, crowd, max(1, limit.entitled[me] - now)
+
+
+def _uncharge(limit: _Limit, me: str, pairs: list[tuple[_Level, Part]], crowd: int) -> None:
+    """What came back was of no use to the member: it does not count as its turn."""
+    unspent = max(level.cost(max(0, part.back)) for level, part in pairs)
+    if me in limit.entitled:
+        limit.entitled[me] -= unspent * crowd // WHOLE
 
 
 def _be_short(limit: _Limit, ask: Ask, rank: int, now: int) -> None:
