@@ -217,7 +217,7 @@ def _grant(limit: _Limit, ask: Ask, now: int) -> tuple[tuple[int, ...], int, int
 
 def _uncharge(limit: _Limit, me: str, pairs: list[tuple[_Level, Part]], crowd: int) -> None:
     """What came back was of no use to the member: it does not count as its turn."""
-    unspent = max(level.cost(max(0, part.back)) for level, part in pairs)
+    unspent = max((level.cost(max(0, part.back)) for level, part in pairs), default=0)
     if me in limit.entitled:
         limit.entitled[me] -= unspent * crowd // WHOLE
 
