@@ -210,7 +210,9 @@ def report(found: Found, cpu: float, wrong: list[str]) -> int:
     spent = found.samples[-1].seconds - found.samples[0].seconds
     print(f"\n{ends.total()} calls in {spent:.0f} s: {calls}; the daemon used {cpu / spent:.1%} of a core")
     print(f"{found.traffic.callers.again} of them met a connection that was closed at rest, and were sent anew")
-    print(f"this side fell behind by {found.traffic.late:.2f} s at its worst")
+    print(
+        f"this side fell behind by {found.traffic.late:.2f} s at its worst, and left out {found.traffic.skipped} calls"
+    )
     print(f"memory: {grown:+.1%} from the first third after the warm-up to the last (at most {FLAT:.0%})")
     failed = [*wrong, *leaks(found.before, found.after)]
     failed += [f"memory grew by {grown:.1%}"] if grown > FLAT else []
