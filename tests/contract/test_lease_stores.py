@@ -283,6 +283,29 @@ def test_all_kinds_or_none_and_in_one_proportion(attempt: Try) -> None:
     attempt(scenario)
 
 
+@pytest.mark.parametrize("estimate", [10, 90])
+def test_what_comes_back_of_one_rate_pays_for_no_other(attempt: Try, estimate: int) -> None:
+    """Two who want all they can get, and spend ten tokens a call: whoever guesses too high gets no more of them."""
+
+    async def scenario(talk: Talk) -> None:
+        guess = {"a": estimate, "b": 10}
+        got, over = {"a": 0, "b": 0}, {"a": 0, "b": 0}
+        for turn in range(1000):
+            for member in "ab" if turn % 2 else "ba":
+                tokens = guess[member]
+                parts = (Part(600, 60_000, 10, 1, 1), Part(60_000, 60_000, 1000, tokens, tokens, over[member]))
+                (answer,) = await talk.store.exchange([Ask("two", member, parts)])
+                over[member] = 0
+                if answer.granted[0]:
+                    got[member] += 1
+                    over[member] = answer.granted[1] - 10
+            talk.time.now += 10
+        assert sum(got.values()) >= 0.9 * 10 * 8, "ten a second, but for the two at the beginning"
+        assert abs(got["a"] - got["b"]) <= 2
+
+    attempt(scenario)
+
+
 def test_pauses_are_told_to_everybody_until_they_end(attempt: Try) -> None:
     async def scenario(talk: Talk) -> None:
         part = (Part(600, 60_000, 10),)

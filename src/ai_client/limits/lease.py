@@ -9,9 +9,9 @@ The law of a store, in one step that nothing interrupts (docs/why/quota.md deriv
 3. Every rate refills by the time that passed, in integers, to its burst; members unseen for `UNSEEN_MS` keep their
    share of it to themselves until `share_ms`. A clock that steps back refills nothing.
 4. What is returned is added, debts are taken. No level stays above what the provider says is left.
-5. Who asks alone gets what there is. Among several, each is entitled to its part: whoever got more than that waits
-   until its entitlement has caught up, and what the one furthest behind is saving up for is left to it. What is
-   returned counts as not got.
+5. Who asks alone gets what there is. Among several, each is entitled to its part of every rate: whoever got more than
+   that of any waits until its entitlement has caught up, and what the one furthest behind is saving up for is left to
+   it. What is returned of a rate counts as not got.
 6. Who was short makes the less urgent wait for `YIELD_MS`, unless the level is three quarters full: those whose `level`
    is below its `rank`.
 """

@@ -65,7 +65,7 @@ local function forget(member)
   S.weight = S.weight - (tonumber(redis.call('HGET', weights, member)) or 0)
   redis.call('HDEL', shares, member)
   redis.call('HDEL', weights, member)
-  redis.call('HDEL', entitled_at, member)
+  for i = 1, n do redis.call('HDEL', entitled_at, i .. ':' .. member) end
   redis.call('ZREM', hungry, member)
   if saver == member then saver = '' end
 end
@@ -118,13 +118,17 @@ local function decide()
   if redis.call('ZSCORE', hungry, me) then others = others - 1 end
   local rivals = max(1, redis.call('ZCARD', last) - 1) * weight
   crowd = WHOLE + floor(others * (S.weight - weight) * WHOLE / rivals)
-  local entitled, unspent = tonumber(redis.call('HGET', entitled_at, me)), 0
+  -- what came back was of no use to the member: of its rate, and of no other, it does not count as its turn
+  local moment, entitled = {}, nil
   for i = 1, n do
-    if part[i].back > 0 then unspent = max(unspent, cost(part[i], part[i].back)) end
-  end
-  if unspent > 0 and entitled then
-    entitled = entitled - floor(unspent * crowd / WHOLE)
-    redis.call('HSET', entitled_at, me, entitled)
+    local p, field = part[i], i .. ':' .. me
+    moment[i] = tonumber(redis.call('HGET', entitled_at, field))
+    if moment[i] and p.back > 0 then
+      moment[i] = moment[i] - floor(cost(p, p.back) * crowd / WHOLE)
+      redis.call('HSET', entitled_at, field, moment[i])
+    end
+    moment[i] = moment[i] or now
+    entitled = max(entitled or moment[i], moment[i])
   end
   local wants = false
   for i = 1, n do wants = wants or part[i].want > 0 end
@@ -132,7 +136,6 @@ local function decide()
     redis.call('ZREM', hungry, me)
     return
   end
-  entitled = entitled or now
   local fits, ample = true, true
   for i = 1, n do
     local p = part[i]
@@ -175,16 +178,16 @@ local function decide()
     local room = floor(max(0, p.level - p.least) * WHOLE / crowd)
     if more > 0 and room * under < more * over then over, under = room, more end
   end
-  local spent, met = 0, true
+  local met = true
   for i = 1, n do
     local p = part[i]
     granted[i] = p.least + floor(max(0, p.want - p.least) * over / under)
     p.level = p.level - granted[i]
-    spent = max(spent, cost(p, granted[i]))
     met = met and granted[i] >= p.want
+    moment[i] = others > 0 and max(moment[i], now - LAG) + floor(cost(p, granted[i]) * crowd / WHOLE) or now
+    redis.call('HSET', entitled_at, i .. ':' .. me, moment[i])
+    entitled = i > 1 and max(entitled, moment[i]) or moment[i]
   end
-  entitled = others > 0 and max(entitled, now - LAG) + floor(spent * crowd / WHOLE) or now
-  redis.call('HSET', entitled_at, me, entitled)
   if saver == me then saver = '' end
   if met then
     redis.call('ZREM', hungry, me)

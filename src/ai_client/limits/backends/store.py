@@ -63,7 +63,7 @@ class _Limit:
         self.last: dict[str, int] = {}
         self.share: dict[str, int] = {}
         self.weights: dict[str, int] = {}
-        self.entitled: dict[str, int] = {}
+        self.entitled: dict[str, list[int]] = {}  # by rate, the moment up to which a member has had its part of it
         self.hungry: dict[str, int] = {}
         self.pauses: dict[str, int] = {}
         self.saver = ""
@@ -180,10 +180,11 @@ def _grant(limit: _Limit, ask: Ask, now: int) -> tuple[tuple[int, ...], int, int
     crowd = WHOLE + others * (limit.weight - ask.weight) * WHOLE // rivals
     pairs = list(zip(limit.levels, parts, strict=True))
     _uncharge(limit, me, pairs, crowd)
+    moments = limit.entitled.get(me) or [now] * len(pairs)
+    entitled = max(moments, default=now)
     if not any(part.want for part in parts):
         limit.hungry.pop(me, None)
         return (0,) * len(parts), crowd, 0
-    entitled = limit.entitled.get(me, now)
     fits = all(level.level >= min(part.least, level.burst) for level, part in pairs)
     ample = all(4 * (level.level - part.least) >= 3 * level.burst for level, part in pairs)
     rank = limit.rank if now < limit.rank_until else 0
@@ -203,8 +204,10 @@ def _grant(limit: _Limit, ask: Ask, now: int) -> tuple[tuple[int, ...], int, int
     granted = _portion(pairs, crowd)
     for (level, _), units in zip(pairs, granted, strict=True):
         level.level -= units
-    cost = max(level.cost(units) for (level, _), units in zip(pairs, granted, strict=True))
-    limit.entitled[me] = max(entitled, now - LAG_MS) + cost * crowd // WHOLE if others else now
+    limit.entitled[me] = moments = [
+        max(moment, now - LAG_MS) + level.cost(units) * crowd // WHOLE if others else now
+        for (level, _), units, moment in zip(pairs, granted, moments, strict=True)
+    ]
     if limit.saver == me:
         limit.saver = ""
     if all(units >= part.want for part, units in zip(parts, granted, strict=True)):
@@ -212,14 +215,15 @@ def _grant(limit: _Limit, ask: Ask, now: int) -> tuple[tuple[int, ...], int, int
         return granted, crowd, 0
     limit.hungry[me] = now
     _be_short(limit, ask, rank, now)
-    return granted, crowd, max(1, limit.entitled[me] - now)
+    return granted, crowd, max(1, max(moments) - now)
 
 
 def _uncharge(limit: _Limit, me: str, pairs: list[tuple[_Level, Part]], crowd: int) -> None:
-    """What came back was of no use to the member: it does not count as its turn."""
-    unspent = max((level.cost(max(0, part.back)) for level, part in pairs), default=0)
-    if me in limit.entitled:
-        limit.entitled[me] -= unspent * crowd // WHOLE
+    """What came back was of no use to the member: of its rate, and of no other, it does not count as its turn."""
+    moments = limit.entitled.get(me)
+    if moments is not None:
+        for place, (level, part) in enumerate(pairs):
+            moments[place] -= level.cost(max(0, part.back)) * crowd // WHOLE
 
 
 def _be_short(limit: _Limit, ask: Ask, rank: int, now: int) -> None:
