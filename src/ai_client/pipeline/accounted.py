@@ -76,18 +76,20 @@ class Accounted:
             usage = reply.usage
             if usage.estimated:
                 usage = reply.usage = self._weighed(attempt, usage)
-            nano = self._cost(model, price, usage) if price is None else cost_nano(price, usage)
-            attempt.call.record.book(attempt.target.name, usage, nano)
+            self._count(attempt, price, usage)
         else:
             reply.stream.on_end(partial(self._stream_ended, attempt, price))
         return reply
 
     def _stream_ended(self, attempt: Attempt, price: Price | None, end: StreamEnd) -> None:
-        usage = self._weighed(attempt, end.usage) if end.usage.estimated else end.usage
-        attempt.call.record.book(attempt.target.name, usage, self._cost(attempt.target.model, price, usage))
+        usage = end.usage
+        self._count(attempt, price, self._weighed(attempt, usage) if usage.estimated else usage)
 
     def _weighed(self, attempt: Attempt, usage: Usage) -> Usage:
         return self._habits[attempt.target.model].weigh(attempt.call.fields.input_chars, usage)
+
+    def _count(self, attempt: Attempt, price: Price | None, usage: Usage) -> None:
+        attempt.call.record.book(attempt.target.name, usage, self._cost(attempt.target.model, price, usage))
 
     def _lose(self, attempt: Attempt, price: Price | None, came: int, why: str) -> None:
         """The prompt, and so many characters of an answer that nobody got."""

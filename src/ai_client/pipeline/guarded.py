@@ -24,12 +24,11 @@ class Guarded:
     ours: it makes no call slow.
     """
 
-    __slots__ = ("_clock", "_health", "_inner", "_known", "_slow_ns")
+    __slots__ = ("_clock", "_health", "_inner", "_slow_ns")
 
     def __init__(self, inner: AttemptStage, health: Health, clock: Clock) -> None:
         self._inner = inner
         self._health = health
-        self._known = health.targets
         self._slow_ns = health.breakers.slow_ns
         self._clock = clock
 
@@ -37,7 +36,7 @@ class Guarded:
         """Pass on, unless the circuit is open."""
         clock = self._clock
         target = attempt.target
-        health = self._known.get(target.name) or self._health.of(target.name, target.key)
+        health = self._health.of(target.name, target.key)
         breaker = health.breaker
         began = clock.monotonic_ns()
         if attempt.number == 1:

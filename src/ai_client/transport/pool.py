@@ -161,8 +161,10 @@ class Pool:
         while idle:
             connection = idle.pop()
             rest = connection.now() - connection.idle_since
-            if connection.usable and (
-                rest < _TRUSTED_REST or (rest < self._settings.keepalive_expiry and connection.silent)
+            if (
+                connection.usable
+                and rest < self._settings.keepalive_expiry
+                and (rest < _TRUSTED_REST or connection.silent)
             ):
                 return connection
             connection.abort()
