@@ -97,7 +97,7 @@ def build_pipeline(parts: Parts) -> Observed:
     means = None if parts.budgets is None else Means(parts.budgets, parts.price, parts.habits)
     if parts.hedging is not None:
         most = parts.retry.max_attempts
-        wanted = HedgeParts(parts.hedging, most, parts.health, parts.pools, means, parts.providers)
+        wanted = HedgeParts(parts.hedging, most, parts.providers, parts.health, parts.pools, means)
         attempt = Hedged(attempt, single, wanted, parts.clock, parts.sinks).__call__
     plan: PlanStage = Fallback(attempt, parts.retry.max_attempts, parts.clock, parts.larger).__call__
     if parts.continues:

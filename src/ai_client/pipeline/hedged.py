@@ -37,10 +37,10 @@ class HedgeParts(msgspec.Struct, frozen=True):
 
     hedging: Hedging
     max_attempts: int
+    providers: Mapping[str, Provider]
     health: Health | None = None
     pools: Pools | None = None
     means: Means | None = None
-    providers: Mapping[str, Provider] = {}
 
 
 class Hedged:
