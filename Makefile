@@ -176,12 +176,14 @@ $(VENV)/.ready: $(VENV)/.locked pyproject.toml
 	@$(BIN)/python -m compileall -q src $(foreach name,$(STARTED),$(VENV)/lib/python3*/site-packages/$(name))
 	@touch $@
 
-# Looked for once: a server of its own is what the tests of the fleet's limits and bench-quota start, and nothing else needs it.
+# Looked for once: a server of its own is what the tests of the fleet's limits and bench-quota start, and nothing else needs it. Debian
+# starts what it installs; nobody asked for that.
 $(VENV)/.redis: $(VENV)/.locked
 	@if command -v redis-server >/dev/null || command -v valkey-server >/dev/null; then :; \
 	elif [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
 	  echo "Installing redis-server, for the tests of the fleet's limits ..."; \
 	  apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends redis-server >/dev/null \
+	    && { ! command -v systemctl >/dev/null || systemctl disable --now --quiet redis-server 2>/dev/null || true; } \
 	    || echo "It could not be installed: the tests of the fleet's limits will be skipped." >&2; \
 	else \
 	  echo "There is no redis-server: the tests of the fleet's limits will be skipped, and bench-quota cannot run." >&2; \
