@@ -25,7 +25,7 @@ from ai_client.pipeline.base import AttemptStage
 from ai_client.pipeline.limited import Quotas
 from ai_client.routing.health import Health
 from ai_client.routing.keypool import BARRED, KeyPool, Refusals, Seat
-from ai_client.routing.rules import OWN_QUOTA, QUOTA_SPENT, Onward, may_repeat, rule_for
+from ai_client.routing.rules import QUOTA_SPENT, Onward, may_repeat, rule_for
 from ai_client.telemetry.base import Sink
 
 
@@ -125,7 +125,7 @@ class Pooled:
         return self._through(attempt)
 
     async def _through(self, attempt: Attempt) -> Reply:
-        call, record, number = attempt.call, attempt.call.record, attempt.number
+        call, number = attempt.call, attempt.number
         refusals = self._pools.refusals
         tried: list[str] = []
         places: list[str] = []
@@ -135,21 +135,18 @@ class Pooled:
         while True:
             assert seat is not None  # the configuration is refused where nobody serves a model
             target = seat.target
-            record.target = target.name
+            call.record.target = target.name
             try:
                 reply = await self._inner(Attempt(call, target, number, hedge=attempt.hedge))
             except AIClientError as error:
                 kept = _telling(kept, error)
                 seat = self._next(attempt, seat, error, tried, places, suspects)
                 if seat is None:
-                    # `retried` takes a try back where the error says that it never went out: which is said of the last
-                    record.attempts += _unsent(kept) - _unsent(error)
                     try:
                         raise kept from (None if kept is error else error)
                     finally:
                         del kept  # it remembers this frame: no circle may be left
                 self._tell(attempt, target, number, error)
-                record.attempts += not _unsent(error)
                 number += 1
                 continue
             for name, status in suspects:  # another key could: so it was the key's fault
@@ -194,10 +191,6 @@ class Pooled:
         )
         for sink in self._sinks:
             sink.attempt_failed(event)
-
-
-def _unsent(error: AIClientError) -> bool:
-    return rule_for(error) is OWN_QUOTA
 
 
 def _telling(kept: AIClientError | None, error: AIClientError) -> AIClientError:

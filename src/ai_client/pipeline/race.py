@@ -17,7 +17,7 @@ from ai_client.model.usage import HEDGE, NO_USAGE
 def side_record(record: Record, target: Target) -> Record:
     """A record beside the call's own, for the second request: the same call, nothing spent."""
     return msgspec.structs.replace(
-        record, target=target.name, attempts=1, queue_ns=0, sent_ns=0, cost_nano=0, lost=(), usage=NO_USAGE, billed=""
+        record, target=target.name, attempts=0, queue_ns=0, sent_ns=0, cost_nano=0, lost=(), usage=NO_USAGE, billed=""
     )
 
 

@@ -15,7 +15,7 @@ from ai_client.model.events import AttemptFailed
 from ai_client.model.reply import Reply
 from ai_client.pipeline.base import AttemptStage
 from ai_client.routing.retry import backoff
-from ai_client.routing.rules import OWN_QUOTA, may_repeat, rule_for, spaced
+from ai_client.routing.rules import may_repeat, rule_for, spaced
 from ai_client.telemetry.base import Sink
 
 
@@ -64,14 +64,11 @@ class Retried:
         record = attempt.call.record
         while True:
             record.target = attempt.target.name  # a pool says which of its keys it was
-            record.attempts += 1
             try:
                 return await self._inner(attempt)
             except AIClientError as error:
                 wait = self._wait(attempt, error)
                 self._tell(attempt, error, wait)
-                if rule_for(error) is OWN_QUOTA:
-                    record.attempts -= 1  # it never went out
                 if wait is None:
                     raise
             await asyncio.sleep(wait)

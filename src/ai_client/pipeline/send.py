@@ -10,7 +10,7 @@ from ai_client.providers.base import Provider
 
 
 class Send:
-    """Hands an attempt to its target's provider."""
+    """Hands an attempt to its target's provider, and counts it: what a limit or a circuit holds back is none."""
 
     __slots__ = ("_providers",)
 
@@ -19,4 +19,5 @@ class Send:
 
     def __call__(self, attempt: Attempt) -> Awaitable[Reply]:
         """One try: the provider's own coroutine, with none of ours around it."""
+        attempt.call.record.attempts += 1
         return self._providers[attempt.target.key].send(attempt)

@@ -10,12 +10,13 @@ from tests.calls import TARGET
 
 
 class Inside(ScriptedProvider):
-    """A script in a stage's place: takes attempts or, by `answer`, calls."""
+    """A script in a stage's place: takes attempts, which it counts as `Send` does, or, by `answer`, calls."""
 
     def __init__(self, *script: Line) -> None:
         super().__init__(script)
 
     async def __call__(self, attempt: Attempt) -> Reply:
+        attempt.call.record.attempts += 1
         return await self.send(attempt)
 
     async def answer(self, call: Call) -> Reply:

@@ -45,7 +45,6 @@ def answers(*pieces: bytes, error: BaseException | None = None) -> Callable[[Att
     async def line(attempt: Attempt) -> Reply:
         call = attempt.call
         call.record.target = attempt.target.name
-        call.record.attempts += 1
         judge = ChunkJudge(hide_usage=not call.fields.include_usage, keep=call.keep)
         stream = EventStream(Fed(pieces, error), judge, attempt.target.name, call.fields.input_chars)
         await stream.open()
@@ -56,7 +55,6 @@ def answers(*pieces: bytes, error: BaseException | None = None) -> Callable[[Att
 
 def refuses(error: AIClientError) -> Callable[[Attempt], Awaitable[Reply]]:
     async def line(attempt: Attempt) -> Reply:
-        attempt.call.record.attempts += 1
         raise error
 
     return line

@@ -16,5 +16,6 @@ def test_the_provider_of_the_target_gets_it(run: Run) -> None:
         attempt = make_attempt(target=Target("b", "m", "m"))
         assert (await send(attempt)).body == b"2"
         assert (first.attempts, second.attempts) == ([], [attempt])
+        assert attempt.call.record.attempts == 1
 
     run(scenario())

@@ -8,7 +8,7 @@ import zlib
 import msgspec
 
 from ai_client.clock import Clock
-from ai_client.errors import BrokenReplyError
+from ai_client.errors import BrokenReplyError, OverloadedError
 from ai_client.model.call import Attempt, Headers
 from ai_client.model.reply import Reply
 from ai_client.model.request import OTHER, Endpoint
@@ -102,7 +102,11 @@ class OpenAIProvider:
             total = max(left / 2, 0.001)
         content = patience.first_token if call.fields.stream and call.endpoint is not Endpoint.OTHER else NEVER
         timeouts = Timeouts(patience.answer, patience.idle, total, content)
-        incoming = await self._pool.request(self._wire.request(attempt), timeouts)
+        try:
+            incoming = await self._pool.request(self._wire.request(attempt), timeouts)
+        except OverloadedError:
+            call.record.attempts -= 1  # all connections stayed in use: `send` counted it, and it never left
+            raise
         status = incoming.status
         if status >= 300:
             raise await self._refused(incoming)

@@ -14,6 +14,7 @@ from ai_client.errors import (
     AuthenticationError,
     BrokenReplyError,
     ConnectError,
+    OverloadedError,
     UpstreamStatusError,
     UpstreamTimeoutError,
 )
@@ -21,6 +22,7 @@ from ai_client.model.call import Call, Target
 from ai_client.model.reply import Reply
 from ai_client.model.request import Endpoint, Fields
 from ai_client.model.usage import Usage
+from ai_client.pipeline.send import Send
 from ai_client.providers.openai.provider import OpenAIProvider, Patience
 from ai_client.providers.openai.wire import Wire
 from ai_client.testing import FakeClock
@@ -384,6 +386,27 @@ def test_a_try_ends_before_the_caller_s_time_does(run: Run, left: float, total: 
     )
     with pytest.raises(ConnectError, match="as far"):
         run(send(provider, make_call(deadline_ns=clock.monotonic_ns() + round(left * 1e9))))
+
+
+@pytest.mark.parametrize(
+    ("error", "attempts"), [(OverloadedError("all are in use"), 0), (ConnectError("nobody is there"), 1)]
+)
+def test_what_got_no_connection_of_ours_never_went_out(run: Run, error: Exception, attempts: int) -> None:
+    class Full(Pool):
+        async def request(self, wire: bytes, timeouts: Timeouts) -> Incoming:
+            raise error
+
+    origin = Origin.parse("http://127.0.0.1:1/v1")
+    wire = Wire(origin, KEY, "ua", stream_usage=True)
+    provider = OpenAIProvider("p", Full(origin, PoolSettings()), wire, Patience(), FakeClock(), KEY)
+
+    async def scenario() -> None:
+        attempt = make_attempt()
+        with pytest.raises(type(error)):
+            await Send({"p": provider})(attempt)
+        assert attempt.call.record.attempts == attempts
+
+    run(scenario())
 
 
 @pytest.mark.parametrize("end", ["close", "retire"])
