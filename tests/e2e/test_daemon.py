@@ -182,6 +182,8 @@ def test_a_pass_through_is_not_sent_twice_when_it_fails(run: Run, tmp_path: Path
         "/v1/../admin",
         "/v1/files/../../admin",
         "/v1/%2e%2e/admin",
+        "/v1/%252e%252e/admin",
+        "/v1/a/.%25252e%252fadmin",
         "/v1/a/.%2E/%2e./admin",
         "/v1/..%2fadmin",
         "/v1/a/..%5c..%5cadmin",
@@ -199,6 +201,37 @@ def test_a_path_that_climbs_out_is_refused(run: Run, tmp_path: Path, path: str) 
                 answer = await raw.answer()
             assert answer.status == 400
             assert b"climbs out of /v1" in answer.body
+            assert upstream.requests == []
+
+    run(scene())
+
+
+@pytest.mark.parametrize(
+    ("path", "said"),
+    [
+        ("/v1/a%0d%0ax-smuggled:%201", "no path has"),
+        ("/v1/a%0Ab", "no path has"),
+        ("/v1/a%00b", "no path has"),
+        ("/v1/%25252525252e./admin", "again and again"),
+        ("/v1//chat/completions", "/v1/chat/completions: write it so"),
+        ("/v1/chat/completions/", "write it so"),
+        ("/v1/chat%2fcompletions", "write it so"),
+        ("/v1/chat/completion%73", "write it so"),
+        ("/v1/Chat/completions", "write it so"),
+        ("/v1/chat;a=b/completions;c", "write it so"),
+        ("/v1/responses/?stream=true", "write it so"),
+    ],
+)
+def test_a_path_is_no_endpoint_by_another_spelling(run: Run, tmp_path: Path, path: str, said: str) -> None:
+    """Else a call would pass limits, prices and budgets by, at a provider that reads it as this daemon does not."""
+
+    async def scene() -> None:
+        async with recording(tmp_path) as (upstream, client):
+            async with dial((client.base_url.host, client.base_url.port or 0)) as raw:
+                raw.send(post(path, json.dumps(ASK).encode()))
+                answer = await raw.answer()
+            assert answer.status == 400
+            assert said.encode() in answer.body
             assert upstream.requests == []
 
     run(scene())

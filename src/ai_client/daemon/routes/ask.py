@@ -30,6 +30,8 @@ _READ = frozenset(
     }
 )
 """The headers that mean something here, besides those that the provider sees."""
+_READ_HERE = frozenset(endpoint.value for endpoint in Endpoint if endpoint is not Endpoint.OTHER)
+_MOST_ESCAPES = 4
 _N = TypeVar("_N", int, float)
 _D = TypeVar("_D", int, None)
 
@@ -100,9 +102,23 @@ def _number(said: dict[bytes, bytes], name: bytes, kind: Callable[[bytes], _N], 
 def _safe(path: str) -> str:
     """A path that stays below the provider's base URL, however the provider may read it.
 
-    Some servers unescape before they resolve dots, take a backslash for a slash, or leave out what follows a semicolon.
+    Some servers unescape before they resolve dots, and behind a proxy twice, take a backslash for a slash, leave out
+    what follows a semicolon, or an empty segment. So what they may take for an endpoint that is counted and paid for
+    here is not let through as something else.
     """
-    plain = unquote(path, "latin-1")
-    if "\\" in plain or any(segment.partition(";")[0] in (".", "..") for segment in plain.split("/")):
+    plain = path
+    for _ in range(_MOST_ESCAPES):
+        escaped, plain = plain, unquote(plain, "latin-1")
+        if plain == escaped:
+            break
+    else:
+        raise InvalidRequestError("the path is escaped again and again: escape it once")
+    if any(character < " " or character == "\x7f" for character in plain):
+        raise InvalidRequestError("the path has characters that no path has, such as a line end")
+    segments = [segment.partition(";")[0] for segment in plain.split("/")]
+    if "\\" in plain or not {".", ".."}.isdisjoint(segments):
         raise InvalidRequestError("the path climbs out of /v1: write it without . and ..")
+    meant = "/" + "/".join(filter(None, segments)).lower()
+    if meant in _READ_HERE:
+        raise InvalidRequestError(f"the path means /v1{meant}: write it so")
     return path
