@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 from functools import lru_cache
+from typing import Final
 
 import msgspec
 
@@ -15,6 +16,21 @@ from ai_client.model.usage import Usage
 
 _USAGE = re.compile(rb"estimated;input=(\d{1,18});output=(\d{1,18})")
 JSON = (b"content-type", b"application/json")
+TOLD: Final = frozenset(
+    {
+        b"x-ai-client-target",
+        b"x-ai-client-attempts",
+        b"x-ai-client-queue-ms",
+        b"x-ai-client-queue-position",
+        b"x-ai-client-queue-expected-ms",
+        b"x-ai-client-hedge",
+        b"x-ai-client-cache",
+        b"x-ai-client-commit",
+        b"x-ai-client-cost-usd",
+        b"x-ai-client-usage",
+    }
+)
+"""The headers in which we say what happened. From a provider they would be somebody else's story, told in our name."""
 _ONE_ATTEMPT = (b"x-ai-client-attempts", b"1")
 _NO_QUEUE = (b"x-ai-client-queue-ms", b"0.0")
 

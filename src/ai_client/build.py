@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Mapping
 
 from ai_client._version import __version__
+from ai_client.answers import TOLD
 from ai_client.cache.policy import CachePolicy
 from ai_client.clock import Clock
 from ai_client.config.snapshot import Config, Hedge
@@ -177,7 +178,7 @@ def _provider(config: Config, provider: ProviderConfig, clock: Clock) -> OpenAIP
     )
     streams = config.streams
     commit = Commit(streams.commit == "whole", frozenset(streams.whole_models), streams.hold_mb << 20)
-    return OpenAIProvider(provider.name, pool, wire, patience, clock, key, commit)
+    return OpenAIProvider(provider.name, pool, wire, patience, clock, key, commit, TOLD)
 
 
 def prices(config: Config) -> PriceTable:

@@ -16,6 +16,7 @@ from tests.wire import until
 
 CHAT = "/v1/chat/completions"
 TOKEN = "a-canary-of-an-app"
+ESCAPED = "".join(f"\\u{ord(character):04x}" for character in KEY)
 QUOTED = f"you sent {KEY} and asked {PROMPT}"
 
 
@@ -33,6 +34,13 @@ FAULTS: dict[str, Callable[[Recorder], None]] = {
     "server error in plain text": lambda u: breaks(u, 503, QUOTED, "text/plain"),
     "a teapot": lambda u: breaks(u, 418, QUOTED, "text/html"),
     "no JSON": lambda u: breaks(u, 200, QUOTED),
+    "an error with 200": lambda u: breaks(u, 200, f'{{"error": {{"message": "{QUOTED}"}}}}'),
+    "an error as an event": lambda u: breaks(
+        u, 200, f'data: {{"error": {{"code": "{KEY}"}}}}\n\n', "text/event-stream"
+    ),
+    "spelled with escapes": lambda u: breaks(u, 500, f'{{"error": {{"message": "{ESCAPED}", "code": "{ESCAPED}"}}}}'),
+    "a strange type": lambda u: breaks(u, 200, QUOTED, f"text/{KEY}"),
+    "a strange packing": lambda u: u.headers.append((b"content-encoding", KEY.encode())),
     "an answer": lambda _: None,
 }
 
@@ -76,10 +84,12 @@ async def provoke(client: httpx.AsyncClient, upstream: Recorder) -> None:
     for fault in FAULTS.values():
         for stream in (False, True):
             upstream.status, upstream.answer, upstream.headers = sound
+            upstream.headers = upstream.headers.copy()
             fault(upstream)
             headers = {"authorization": f"Bearer {TOKEN}"}
             answer = await client.post(CHAT, json={**ASK, "stream": stream}, headers=headers)
             assert KEY not in answer.text
+            assert ESCAPED not in answer.text
             assert KEY not in str(answer.headers)
     upstream.status, upstream.answer, upstream.headers = sound
     for body in (b"{", PROMPT.encode(), b'{"model": 7, "messages": "%b"}' % PROMPT.encode(), b"\xff"):

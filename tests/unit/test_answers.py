@@ -6,6 +6,7 @@ import msgspec
 import pytest
 
 from ai_client.answers import (
+    TOLD,
     cost_header,
     error_event,
     error_headers,
@@ -32,6 +33,12 @@ def test_headers_tell_what_happened() -> None:
     record.cache = "hit"
     assert told(record)[-1] == (b"x-ai-client-cache", b"hit")
     assert cost_header(record) == (b"x-ai-client-cost-usd", b"1.000000123")
+
+
+def test_all_that_is_ours_to_say_is_known_as_such() -> None:
+    record = make_record(target="p/m", attempts=2, queue_position=1, hedge="won", cache="miss", commit="whole")
+    ours = {name for name, _ in [*told(record), cost_header(record), usage_header(record)]}
+    assert ours == TOLD | {b"x-request-id"}
 
 
 def test_a_count_that_is_ours_says_so() -> None:

@@ -14,6 +14,7 @@ from ai_client.cost.prices import Price
 from ai_client.model.call import Attempt, Call, Target
 from ai_client.model.record import Record
 from ai_client.model.reply import Reply, StreamEnd
+from ai_client.pipeline.send import Send
 from ai_client.providers.base import Provider
 
 DAEMON = Target("daemon", "", "")
@@ -22,10 +23,10 @@ DAEMON = Target("daemon", "", "")
 class Local:
     """One attempt, which the daemon turns into as many as it takes; its headers say what happened."""
 
-    __slots__ = ("_clock", "_price", "_provider")
+    __slots__ = ("_clock", "_price", "_send")
 
     def __init__(self, provider: Provider, price: Callable[[str], Price | None], clock: Clock) -> None:
-        self._provider = provider
+        self._send = Send({DAEMON.key: provider})
         self._price = price
         self._clock = clock
 
@@ -44,7 +45,7 @@ class Local:
             headers.append((b"cache-control", b"no-cache"))
         if call.whole is not None:
             headers.append((b"x-ai-client-commit", b"whole" if call.whole else b"first_content"))
-        reply = await self._provider.send(Attempt(msgspec.structs.replace(call, headers=headers, whole=None), DAEMON))
+        reply = await self._send(Attempt(msgspec.structs.replace(call, headers=headers, whole=None), DAEMON))
         reply.headers = _note(reply, record)
         if record.usage.estimated:  # by the daemon, which knows more than the provider here
             reply.usage = record.usage

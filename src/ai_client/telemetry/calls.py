@@ -23,7 +23,9 @@ USUAL_BYTES = 2048
 QUOTING_STATUSES = frozenset({400, 413, 422})
 """Refusals of what was asked: a provider's words about it may quote the prompt, so they are left out."""
 
-_QUOTED = re.compile(r"( answered \d{3}| broke its stream off with an error): .*", re.DOTALL)
+_QUOTED = re.compile(
+    r"( answered (?:\d{3}|with an error where an answer was due)| broke its stream off with an error): .*", re.DOTALL
+)
 """A provider's own words behind ours: they may quote the prompt. The caller is told them, the log keeps the code."""
 
 _KEYLIKE = re.compile(r"\b(?:(?:hs|sk|pk|gsk|xai)[-_][\w*-]{4,}|AIza[\w-]+|Bearer\s+\S+)", re.IGNORECASE)

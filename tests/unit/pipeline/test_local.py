@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from ai_client.cost.prices import Price
+from ai_client.errors import ConnectError
 from ai_client.model.reply import Reply
 from ai_client.model.usage import Usage
 from ai_client.pipeline.local import Local
@@ -17,7 +18,7 @@ from tests.unit.pipeline.stages import read
 PRICES = {"m": Price(1_000_000_000, 1_000_000_000, 1_000_000_000)}
 
 
-def local(*script: Reply) -> tuple[Local, ScriptedProvider]:
+def local(*script: Reply | ConnectError) -> tuple[Local, ScriptedProvider]:
     provider = ScriptedProvider(script)
     return Local(provider, PRICES.get, FakeClock()), provider
 
@@ -75,6 +76,14 @@ def test_what_the_daemon_says_of_the_call_is_noted(run: Run) -> None:
     record = call.record
     assert (record.target, record.attempts, record.queue_ns, record.cache) == ("p/m", 3, 1_500_000, "miss")
     assert (record.cost_nano, record.request_id, record.usage) == (42, "r9", Usage(1, 2))
+
+
+def test_who_asked_the_daemon_in_vain_has_tried_once(run: Run) -> None:
+    stage, _ = local(ConnectError("gone"))
+    call = make_call()
+    with pytest.raises(ConnectError):
+        run(stage(call))
+    assert call.record.attempts == 1
 
 
 @pytest.mark.parametrize(("model", "cost"), [("m", 3000), ("unknown", 0)])

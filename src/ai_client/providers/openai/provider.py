@@ -16,7 +16,7 @@ from ai_client.model.usage import Usage
 from ai_client.providers.commit import AS_IT_COMES, Commit
 from ai_client.providers.openai.answers import read_answer
 from ai_client.providers.openai.judges import ChunkJudge, Judge, ResponseJudge
-from ai_client.providers.openai.refusals import refusal
+from ai_client.providers.openai.refusals import blot, refusal
 from ai_client.providers.openai.stream import EventStream, RawStream
 from ai_client.providers.openai.wire import Wire
 from ai_client.transport.connection import Incoming
@@ -30,7 +30,7 @@ _MAX_WHOLE_BODY = 256 * 1024 * 1024
 _HIDDEN = HOP_BY_HOP | {b"set-cookie", b"server", b"strict-transport-security", b"alt-svc"}
 """Of the provider's headers, those that say something of its own connection or host, not of the answer."""
 _SPECIAL = _HIDDEN | {b"x-request-id", b"content-encoding"}
-"""Those that do not simply pass: of most headers, one look tells that they do."""
+"""Those that do not simply pass."""
 
 
 class Patience(msgspec.Struct, frozen=True):
@@ -59,7 +59,9 @@ class OpenAIProvider:
         clock: Clock,
         api_key: str,
         commit: Commit = AS_IT_COMES,
+        hidden: frozenset[bytes] = frozenset(),
     ) -> None:
+        """`hidden` names headers, in lower case, that are not this provider's to say: the caller sees none of them."""
         self._name = name
         self._pool = pool
         self._wire = wire
@@ -67,6 +69,8 @@ class OpenAIProvider:
         self._clock = clock
         self._api_key = api_key
         self._commit = commit
+        self._hidden = _HIDDEN | hidden
+        self._special = _SPECIAL | hidden
 
     @property
     def name(self) -> str:
@@ -116,9 +120,12 @@ class OpenAIProvider:
             return await self._pass_through(incoming)
         if incoming.streamed:
             return await self._streamed(attempt, incoming)
-        headers, packing = _visible(incoming.headers)
+        headers, packing = _visible(incoming.headers, self._special)
         body = self._unpacked(packing, incoming.body) if packing else incoming.body
-        model, usage = read_answer(body, self._name, call.endpoint, call.fields.input_chars)
+        try:
+            model, usage = read_answer(body, self._name, call.endpoint, call.fields.input_chars)
+        except BrokenReplyError as error:
+            raise BrokenReplyError(blot(error.message, self._api_key)) from None
         record.model = attempt.target.model or model
         if call.fields.stream:
             raise BrokenReplyError(f"{self._name} answered a request for a stream with a whole answer")
@@ -130,12 +137,12 @@ class OpenAIProvider:
         kind = find_header(incoming.headers, b"content-type") or b""
         if not kind.lower().startswith(b"text/event-stream"):
             incoming.close()
-            said = kind.decode("latin-1") or "no content type"
+            said = self._quoted(kind) or "no content type"
             raise BrokenReplyError(f"{self._name} answered {incoming.status} with {said} where JSON was due")
         if not call.fields.stream:
             incoming.close()
             raise BrokenReplyError(f"{self._name} answered with a stream where a whole answer was due")
-        headers, packing = _visible(incoming.headers)
+        headers, packing = _visible(incoming.headers, self._special)
         if packing:
             incoming.close()
             raise BrokenReplyError(f"{self._name} compressed a stream although it was asked not to")
@@ -144,7 +151,7 @@ class OpenAIProvider:
             judge = ResponseJudge()
         else:
             judge = ChunkJudge(hide_usage=self._wire.adds_usage(call), keep=call.keep)
-        stream = EventStream(incoming, judge, self._name, call.fields.input_chars)
+        stream = EventStream(incoming, judge, self._name, call.fields.input_chars, self._api_key)
         await stream.open()
         record = call.record
         record.model = attempt.target.model or stream.model
@@ -159,7 +166,7 @@ class OpenAIProvider:
 
     async def _pass_through(self, incoming: Incoming) -> Reply:
         # bytes that nobody here reads keep the packing they came in
-        headers = [pair for pair in incoming.headers if pair[0] not in _HIDDEN]
+        headers = [pair for pair in incoming.headers if pair[0] not in self._hidden]
         if incoming.streamed:
             return Reply(incoming.status, headers, b"", RawStream(incoming))
         usage = Usage()
@@ -185,8 +192,7 @@ class OpenAIProvider:
         if packing == b"identity":
             return body
         if packing not in (b"gzip", b"deflate"):
-            said = packing.decode("latin-1")
-            raise BrokenReplyError(f"{self._name} packed its answer as {said}, which nobody asked for")
+            raise BrokenReplyError(f"{self._name} packed its answer as {self._quoted(packing)}, which nobody asked for")
         unpacker = zlib.decompressobj(wbits=zlib.MAX_WBITS | 32)
         try:
             plain = unpacker.decompress(body, _MAX_WHOLE_BODY)
@@ -197,14 +203,21 @@ class OpenAIProvider:
             raise BrokenReplyError(f"{self._name} sent a {packing.decode('latin-1')} body that is cut off")
         return plain
 
+    def _quoted(self, value: bytes) -> str:
+        """A header's value, to be told in an error."""
+        return blot(value.decode("latin-1"), self._api_key)[:100]
 
-def _visible(headers: Headers) -> tuple[Headers, bytes]:
-    """The headers that the caller may see, and how the body is packed (b"" when it is not)."""
+
+def _visible(headers: Headers, special: frozenset[bytes]) -> tuple[Headers, bytes]:
+    """The headers that the caller may see, and how the body is packed (b"" when it is not).
+
+    Of most headers, one look tells that they do not belong to the `special` ones, and simply pass.
+    """
     visible = []
     packing = b""
     for pair in headers:
         name = pair[0]
-        if name not in _SPECIAL:
+        if name not in special:
             visible.append(pair)
         elif name == b"x-request-id":  # the caller gets one of ours under that name
             visible.append((b"x-upstream-request-id", pair[1]))

@@ -30,12 +30,15 @@ class EventStream:
         "_incoming",
         "_input_tokens",
         "_judge",
+        "_key",
         "_parser",
         "_ready",
         "_where",
     )
 
-    def __init__(self, incoming: Incoming, judge: Judge, where: str, input_chars: int) -> None:
+    def __init__(self, incoming: Incoming, judge: Judge, where: str, input_chars: int, key: str = "") -> None:
+        """`key` is blotted out of what the provider says of an error."""
+        self._key = key
         self._incoming = incoming
         self._judge = judge
         self._where = where
@@ -214,7 +217,7 @@ class EventStream:
         """True when the last event ended the answer as it should; raises when it is an error, or an end too soon."""
         judge = self._judge
         if judge.error is not None:
-            raise stream_error(self._where, judge.error)
+            raise stream_error(self._where, judge.error, self._key)
         if not judge.finished:
             raise BrokenReplyError(f"{self._where} ended its stream without a finish_reason: its answer is not whole")
         return True

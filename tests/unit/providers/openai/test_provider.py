@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from ai_client.answers import TOLD
 from ai_client.clock import SystemClock
 from ai_client.errors import (
     AuthenticationError,
@@ -23,6 +24,7 @@ from ai_client.model.reply import Reply
 from ai_client.model.request import Endpoint, Fields
 from ai_client.model.usage import Usage
 from ai_client.pipeline.send import Send
+from ai_client.providers.commit import AS_IT_COMES
 from ai_client.providers.openai.provider import OpenAIProvider, Patience
 from ai_client.providers.openai.wire import Wire
 from ai_client.testing import FakeClock
@@ -125,6 +127,25 @@ def test_a_whole_answer(at: Callable[..., None]) -> None:
         assert (provider.name, provider.open_connections) == ("p", 1)
 
     at(json(WHOLE, "200 OK", *headers), scenario)
+
+
+def test_our_own_headers_are_not_the_providers_to_say(run: Run) -> None:
+    spoofed = [f"{name.decode()}: 1" for name in sorted(TOLD)]
+    packed = json(WHOLE, "200 OK", "x-ratelimit-remaining: 5", *spoofed)
+
+    async def scenario() -> None:
+        async with Upstream(always(packed)) as upstream:
+            wire = Wire(Origin.parse(upstream.url + "/v1"), KEY, "ua", stream_usage=True)
+            for hidden, seen in ((TOLD, 0), (frozenset[bytes](), len(TOLD))):
+                provider = OpenAIProvider(
+                    "p", upstream.pool(), wire, Patience(), SystemClock(), KEY, AS_IT_COMES, hidden
+                )
+                for call in (now(), other()):
+                    names = {name for name, _ in (await send(provider, call)).headers}
+                    assert (len(names & TOLD), names - TOLD) == (seen, {b"content-type", b"x-ratelimit-remaining"})
+                provider.close()
+
+    run(scenario())
 
 
 def test_what_the_provider_gets(run: Run) -> None:

@@ -71,6 +71,8 @@ def test_by_status(status: int, kind: type[AIClientError]) -> None:
         (400, {"code": "model_not_found"}, UnknownModelError, "model_not_found"),
         (400, {"code": None}, InvalidRequestError, "invalid_request"),
         (400, {"code": 1234}, InvalidRequestError, "1234"),
+        (400, {"code": "what you asked, word for word"}, InvalidRequestError, "invalid_request"),
+        (429, {"code": "x" * 65, "type": "t"}, UpstreamStatusError, "t"),
         (429, {"code": None, "type": "insufficient_quota"}, UpstreamStatusError, "insufficient_quota"),
         (429, {}, UpstreamStatusError, "upstream_error"),
     ],
@@ -116,6 +118,7 @@ def test_the_provider_s_answer_and_its_wish_are_kept() -> None:
         b"what about KEY?",
         b"x" * 295 + b"KEY",
         b'{"error":{"message":"spelled \\u0068s_00000000000000000000"}}',
+        b'{"error":{"message":"***","code":"\\u0068s_00000000000000000000","more":["\\u0068s_00000000000000000000"]}}',
     ],
 )
 def test_the_key_is_never_repeated(status: int, body: bytes) -> None:
@@ -123,7 +126,7 @@ def test_the_key_is_never_repeated(status: int, body: bytes) -> None:
     said = [error.message, error.param or "", error.code or ""]
     if isinstance(error, UpstreamStatusError):
         said.append(error.body.decode())
-    assert not [text for text in said if KEY in text]
+    assert not [text for text in said if KEY in text or "\\u0068" in text]
     if len(body) < 290:
         assert "***" in error.message
     assert "hs_0" not in error.message
@@ -141,9 +144,11 @@ def test_without_a_key_nothing_is_blotted_out() -> None:
         (ErrorFields(message="busy", code=529, type="t"), "busy", "529"),
         (ErrorFields(type="server_error"), "server_error", "server_error"),
         (ErrorFields(), "no reason given", "upstream_error"),
+        (ErrorFields(message=f"your key {KEY}", code=KEY), "your key ***", "***"),
+        (ErrorFields(message="busy", code="a sentence, and not a code", type="t"), "busy", "t"),
     ],
 )
 def test_an_error_inside_a_stream(said: ErrorFields | str, message: str, code: str) -> None:
-    error = stream_error("p", said)
+    error = stream_error("p", said, KEY)
     assert error.message == f"p broke its stream off with an error: {message}"
     assert (error.code, error.status, error.retryable) == (code, 502, True)

@@ -371,3 +371,16 @@ def test_a_raw_body_tells_its_end_once_though_its_reader_leaves_meanwhile(run: R
 
     run(scenario())
     assert [end.cancelled for end in ends] == [True]
+
+
+def test_an_error_behind_the_content_does_not_repeat_the_key(run: Run) -> None:
+    async def scene() -> None:
+        said = event({"error": {"message": "who is sk-1?", "code": "sk-1"}})
+        stream = EventStream(Fed((HELLO, said)), ChunkJudge(hide_usage=True), "p", 41, "sk-1")
+        await stream.open()
+        assert await anext(stream) == HELLO
+        with pytest.raises(UpstreamStatusError) as caught:
+            await anext(stream)
+        assert (caught.value.message, caught.value.code) == ("p broke its stream off with an error: who is ***?", "***")
+
+    run(scene())
