@@ -204,7 +204,7 @@ def _metrics(address: str) -> str:
 def _requests(address: str) -> tuple[int, int]:
     """Requests answered since the start, and those of them that failed on our side."""
     pairs = [(status, int(float(count))) for status, count in _REQUESTS.findall(_metrics(address))]
-    return sum(count for _, count in pairs), sum(count for status, count in pairs if status >= "500")
+    return sum(count for _status, count in pairs), sum(count for status, count in pairs if status >= "500")
 
 
 def _reloads(address: str) -> float:

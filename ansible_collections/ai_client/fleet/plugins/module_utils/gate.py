@@ -68,7 +68,7 @@ def _ask(address: str, method: str, path: str, body: bytes | None, timeout: floa
     if address.startswith("unix:"):
         connection: http.client.HTTPConnection = _UnixConnection(address[5:], timeout)
     else:
-        host, _, port = address.rpartition(":")
+        host, _colon, port = address.rpartition(":")
         connection = http.client.HTTPConnection(host.strip("[]"), int(port), timeout=timeout)
     headers = {"content-type": "application/json", "cache-control": "no-cache"} if body is not None else {}
     try:
@@ -113,8 +113,8 @@ def samples(addresses: Sequence[str], question: Question) -> list[Sample]:
 
     It is over when the first one has failed more often than another: no further answer can make up for that.
     """
-    answers: list[list[float | str]] = [[] for _ in addresses]
-    for _ in range(question.count):
+    answers: list[list[float | str]] = [[] for _address in addresses]
+    for _time in range(question.count):
         for address, known in zip(addresses, answers):
             known.append(_once(address, question))
         failed = [sum(isinstance(answer, str) for answer in known) for known in answers]

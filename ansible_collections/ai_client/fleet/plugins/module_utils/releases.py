@@ -148,7 +148,7 @@ def _wanted(place: Path) -> dict[str, str]:
 
 def _names(place: Path) -> set[str]:
     """Every file that a release has."""
-    there = {os.path.relpath(os.path.join(at, name), place) for at, _, names in os.walk(place) for name in names}
+    there = {os.path.relpath(os.path.join(at, name), place) for at, _folders, names in os.walk(place) for name in names}
     return there - {SUMS, MARKER, BYTECODE}
 
 
