@@ -25,6 +25,7 @@ from bench.fleet.drift import drift
 from bench.fleet.fleet import Fleet, missing
 from bench.fleet.keys import benchmark, rotate
 from bench.fleet.paper import paper
+from bench.fleet.pool import pool
 from bench.fleet.stages import Row, Run
 from bench.fleet.variants import BROKEN, variant
 from lab.plan import PYTHONS
@@ -39,7 +40,7 @@ _SHOWN: tuple[Stage, ...] = (
 )
 _TRIED: tuple[Stage, ...] = (
     *(stages.check_blank, stages.deploy, stages.again, stages.commands, stages.upgrade),
-    *(stages.bad_releases, stages.killed, rotate, benchmark, drift, stages.rollback, stages.uninstall),
+    *(stages.bad_releases, stages.killed, rotate, pool, benchmark, drift, stages.rollback, stages.uninstall),
 )
 _MEASURED: tuple[Stage, ...] = (
     *(stages.floor, articles, stages.check_blank, stages.deploy, stages.again, stages.configure),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from bench.fleet.fleet import ROOT
@@ -54,19 +55,19 @@ def drift(run: Run) -> None:
     more = ["-e", f"ai_custom_ca={ROOT / 'tests' / 'certificates' / 'ca.pem'}"]
     run.fleet.play(DEPLOY, run.first, more)
     run.fleet.play(DEPLOY, run.second, more)
-    false = _count(_look(run, more)[1])
+    false = _count(look(run, more, run.second)[1])
     found: list[str] = []
     told_codes = set()
     for start in range(0, len(PLANTED), len(run.fleet.names)):
         here = dict(zip(run.fleet.names, PLANTED[start:], strict=False))
         for node, planted in here.items():
             run.fleet.on(node, planted.command)
-        code, nodes = _look(run, more)
+        code, nodes = look(run, more, run.second)
         told_codes.add(code)
         found += [planted.name for node, planted in here.items() if _names(nodes[node]["drift"], planted.found)]
         false += _count({node: told for node, told in nodes.items() if node not in here})
         mended = run.fleet.play(DEPLOY, run.second, more)
-        false += _count(_look(run, more)[1]) if mended.sound else len(here)
+        false += _count(look(run, more, run.second)[1]) if mended.sound else len(here)
     missed = [planted.name for planted in PLANTED if planted.name not in found]
     figure = f"{len(found)} of {len(PLANTED)} found, {false} false or left" + "".join(
         f", missed {name}" for name in missed
@@ -74,10 +75,11 @@ def drift(run: Run) -> None:
     run.say("drift", figure, "12 found, 0 false", met=not missed and not false and told_codes == {_FOUND})
 
 
-def _look(run: Run, more: Sequence[str]) -> tuple[int, Mapping[str, Any]]:
+def look(run: Run, more: Sequence[str], bundle: Path) -> tuple[int, Mapping[str, Any]]:
+    """Compare the fleet with what it should be: the playbook's exit code, and what it found on each node."""
     report = run.fleet.folder / "drift.json"
     report.unlink(missing_ok=True)
-    play = run.fleet.play("ai_client.fleet.drift", run.second, [*more, "-e", f"ai_drift_json={report}"])
+    play = run.fleet.play("ai_client.fleet.drift", bundle, [*more, "-e", f"ai_drift_json={report}"])
     nodes: Mapping[str, Any] = json.loads(report.read_bytes())["nodes"]
     return play.code, nodes
 

@@ -21,8 +21,13 @@ from lab.plan import CONTROLLER, Plan, inventory_ini, plan
 ROOT: Final = Path(__file__).parents[2]
 KEY: Final = "hs_the_first_key_0001"
 NEXT_KEY: Final = "hs_the_second_key_0002"
+POOL: Final = ("hs_a_key_of_the_pool_0003", "hs_another_provider_0004")
+NEXT_POOL: Final = ("hs_a_key_of_the_pool_0005", "hs_another_provider_0006")
+"""A further key of the default provider, and one of a second provider; and those that follow them."""
 
 _PORT: Final = 4010
+PROVIDER: Final = f"http://{CONTROLLER}:{_PORT}/v1"
+"""Where the simulator is, for the nodes."""
 _PLAIN: Final = {"ANSIBLE_NOCOLOR": "1", "ANSIBLE_FORCE_COLOR": "0"}
 _RECAP: Final = re.compile(r"^(\S+)\s+: ok=(\d+)\s+changed=(\d+)\s+unreachable=(\d+)\s+failed=(\d+)", re.MULTILINE)
 
@@ -93,7 +98,8 @@ class Fleet:
 
     def _simulate(self) -> None:
         program = str(Path(sys.executable).with_name("ai-client"))
-        listen, keys = f"{CONTROLLER}:{_PORT}", ("--key", KEY, "--key", NEXT_KEY)
+        listen = f"{CONTROLLER}:{_PORT}"
+        keys = [word for key in (KEY, NEXT_KEY, *POOL, *NEXT_POOL) for word in ("--key", key)]
         words = self._here(program, "simulate", "--listen", listen, "--latency-ms", "20", *keys)
         process = self._processes.start("simulator", words)
         until = time.monotonic() + 20
@@ -110,7 +116,7 @@ class Fleet:
         self, name: str, bundle: Path, more: Iterable[str] = (), *, key: str = KEY
     ) -> tuple[list[str], dict[str, str]]:
         """The command that runs a playbook for this fleet, and its environment."""
-        said = {"ai_bundle": bundle, "ai_base_url": f"http://{CONTROLLER}:{_PORT}/v1", "ai_rpm": 0, "ai_tpm": 0}
+        said = {"ai_bundle": bundle, "ai_base_url": PROVIDER, "ai_rpm": 0, "ai_tpm": 0}
         words = self._here(str(ROOT / ".venv-ansible" / "bin" / "ansible-playbook"), "-i", str(self._inventory), name)
         for variable, value in said.items():
             words += ["-e", f"{variable}={value}"]

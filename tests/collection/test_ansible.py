@@ -12,13 +12,13 @@ import pytest
 
 from tests.collection.variables import ROLES
 
-_ROOT = ROLES.parents[3]
-_PROGRAMS = _ROOT / ".venv-ansible" / "bin"
+ROOT = ROLES.parents[3]
+PROGRAMS = ROOT / ".venv-ansible" / "bin"
 
 
 @pytest.fixture(autouse=True)
 def _ansible() -> None:
-    if not (_PROGRAMS / "ansible-inventory").exists():
+    if not (PROGRAMS / "ansible-inventory").exists():
         if os.environ.get("CI"):
             pytest.fail("there is no Ansible: `make test` installs it, so something is wrong here")
         pytest.skip("there is no Ansible: make ansible")
@@ -26,20 +26,25 @@ def _ansible() -> None:
 
 def ansible(folder: Path, program: str, *words: str) -> str:
     """Run one of its programs with nothing of this machine's own configuration; what it printed."""
+    command = [str(PROGRAMS / program), *words]
+    done = subprocess.run(command, cwd=folder, env=surroundings(folder), capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def surroundings(folder: Path) -> dict[str, str]:
+    """An environment in which the programs find nothing of this machine's own configuration."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("ANSIBLE_", "COV_CORE"))}
     environment |= {"HOME": str(folder), "ANSIBLE_CONFIG": str(folder / "none.cfg"), "ANSIBLE_NOCOLOR": "1"}
     environment |= {"ANSIBLE_COLLECTIONS_PATH": str(folder / "collections"), "ANSIBLE_LOCALHOST_WARNING": "0"}
     (folder / "none.cfg").touch()
-    command = [str(_PROGRAMS / program), *words]
-    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
+    return environment
 
 
 def listed(folder: Path, name: str) -> dict[str, Any]:
     """An inventory as Ansible reads it."""
     told: dict[str, Any] = json.loads(
-        ansible(folder, "ansible-inventory", "-i", str(_ROOT / "inventory" / name), "--list")
+        ansible(folder, "ansible-inventory", "-i", str(ROOT / "inventory" / name), "--list")
     )
     return told
 
@@ -80,7 +85,7 @@ def test_the_collection_is_built_installed_and_run_from_its_file(tmp_path: Path)
     inventory = tmp_path / "hosts"
     inventory.write_text(
         "[ai_api_clients]\nnode01 ansible_host=10.0.0.1 ai_metrics_host=10.0.0.1\n[ai_monitoring]\n"
-        f"here ansible_connection=local ansible_become=false ansible_python_interpreter={_PROGRAMS / 'python'}\n"
+        f"here ansible_connection=local ansible_become=false ansible_python_interpreter={PROGRAMS / 'python'}\n"
     )
     places = {"targets_file": "targets.json", "rules_file": "rules.yml", "dashboard_file": "board.json"}
     given = {f"ai_monitoring_{name}": str(tmp_path / file) for name, file in places.items()}

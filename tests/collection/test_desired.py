@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from ai_client.config.load import load
-from ansible_collections.ai_client.fleet.plugins.plugin_utils import desired
+from ansible_collections.ai_client.fleet.plugins.plugin_utils import configuration, desired
 from ansible_collections.ai_client.fleet.plugins.plugin_utils.bundle import BundleError, Release, choose
 from tests.collection.variables import options
 
@@ -88,7 +88,7 @@ def test_no_secret_stands_in_the_document() -> None:
     )
     assert "hs_secret" not in repr(spec)
     assert "pass-word" not in repr(spec)
-    key = spec["key"]
+    key = spec["credentials"]["ai-client-api-key"]
     assert secrets[key] == "hs_secret\n"
     assert {(each["path"], each["mode"]) for each in spec["files"] if each["secret"]} == {
         (path, 0o400) for path in secrets
@@ -100,7 +100,7 @@ def test_no_secret_stands_in_the_document() -> None:
     [{"api": {"api_key": "x"}}, {"fleet": {"redis_url": "redis://:pw@h/0"}}, {"api": {"timeout": "1\n2"}}, {"api": 3}],
 )
 def test_free_configuration_that_holds_a_secret_or_a_trick_is_refused(section: dict[str, Any]) -> None:
-    with pytest.raises(desired.VariableError, match=r"ai_config: \["):
+    with pytest.raises(configuration.VariableError, match=r"ai_config: \["):
         desired.document(values(ai_config=section), RELEASE, list(desired.ALL_PARTS), "")
 
 
@@ -123,11 +123,11 @@ def test_limits_are_shared_through_a_store_whose_password_stands_nowhere_else(tm
 
 
 def test_prices_survive_a_command_line_that_cuts_them_at_blanks() -> None:
-    assert desired.costs("{'gpt-4.1':", "8, 'deepseek-v3.2': 0.42}") == {"gpt-4.1": "8", "deepseek-v3.2": "0.42"}
-    assert desired.costs("") == {}
+    assert configuration.costs("{'gpt-4.1':", "8, 'deepseek-v3.2': 0.42}") == {"gpt-4.1": "8", "deepseek-v3.2": "0.42"}
+    assert configuration.costs("") == {}
     for broken in ("{'a':", "[1]"):
-        with pytest.raises(desired.VariableError, match="no mapping of models to prices"):
-            desired.costs(broken)
+        with pytest.raises(configuration.VariableError, match="no mapping of models to prices"):
+            configuration.costs(broken)
 
 
 def test_tags_confine_the_work() -> None:

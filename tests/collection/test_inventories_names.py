@@ -61,7 +61,7 @@ def test_what_is_no_line_of_the_configuration_arrives_too() -> None:
     spec, secrets, text = document("PEM", ai_config_dir="/opt/conf", ai_venv_path="/opt/venv", ai_api_key="hs_mine")
     assert spec["config"] == "/opt/conf/ai-client.conf"
     assert spec["links"] == [{"path": "/opt/venv", "target": "/opt/ai-client/current"}]
-    assert secrets == {spec["key"]: "hs_mine\n"}
+    assert secrets == {spec["credentials"]["ai-client-api-key"]: "hs_mine\n"}
     assert "\ncert_path = /opt/conf/custom-ca.pem\n" in text
     assert [each["content"] for each in spec["files"] if each["kind"] == "ca"] == ["PEM"]
 

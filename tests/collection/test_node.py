@@ -231,7 +231,7 @@ def test_a_trial_shares_no_folder_with_the_service() -> None:
     assert "SystemCallFilter=~@privileged @resources" in given
     for name in ("ExecStart", "StateDirectory", "StateDirectoryMode", "CacheDirectory", "Type", "TimeoutStartSec"):
         assert not any(each.startswith(f"{name}=") for each in given)
-    assert "ListenStream=/run/s\n" in socket_unit(place, ["127.0.0.1:1", "unix:/run/s"])
+    assert "ListenStream=/run/s\n" in socket_unit("u", "g", ["127.0.0.1:1", "unix:/run/s"])
 
 
 def test_systemd_is_read_unit_by_unit() -> None:

@@ -28,7 +28,7 @@ def test_the_program_answers(tmp_path: Path) -> None:
     done = run(payload.pack({"state": "asked", "spec": spec, "secrets": secrets, "check": True}, b"12"), tmp_path)
     told = payload.answer("a message of the day\n" + done.stdout, done.stderr)
     assert told["release"] == {"current": "", "previous": ""}
-    assert told["key_id"] == ""
+    assert told["key_ids"] == {"ai-client-api-key": ""}
 
 
 def test_what_is_no_answer_says_what_was_said(tmp_path: Path) -> None:

@@ -20,5 +20,5 @@ def test_every_variable_is_described_and_typed(role: str) -> None:
         assert name.startswith(prefix)
         assert each["type"], name
         assert str(each["description"]).rstrip("'").endswith("."), name
-        secret = "password" in name or name in ("ai_api_key", "ai_api_key_next", "ai_redis_url")
+        secret = "password" in name or (name.startswith(("ai_api_key", "ai_redis_url")) and name != "ai_api_key_file")
         assert bool(each.get("no_log")) == secret, name

@@ -7,7 +7,6 @@ A node is visited twice: a look at its Python and releases, and the program, wit
 
 from __future__ import annotations
 
-import hashlib
 import os
 import re
 import shlex
@@ -20,7 +19,8 @@ from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible.module_utils.common.yaml import yaml_load
 from ansible.plugins.action import ActionBase
 
-from ansible_collections.ai_client.fleet.plugins.plugin_utils import bundle, desired, payload
+from ansible_collections.ai_client.fleet.plugins.module_utils.node import key_id
+from ansible_collections.ai_client.fleet.plugins.plugin_utils import bundle, configuration, desired, payload
 
 _ROLE = Path(__file__).resolve().parents[2] / "roles" / "client" / "meta" / "argument_specs.yml"
 _PROBE = (
@@ -33,7 +33,7 @@ _FOUND = re.compile(r"FOUND (\S+) (\S+)")
 _OF_THE_NODE = ("absent", "previous", "proven", "rotated", "asked")
 """What is done with the releases that the node has."""
 _NEXT_KEY = ("proven", "rotated", "asked")
-"""What is about the key that comes."""
+"""What is about the keys that come."""
 
 
 class ActionModule(ActionBase):
@@ -55,7 +55,7 @@ class ActionModule(ActionBase):
             raise AnsibleActionFail(f"ai_client.fleet.node takes `state` only, not {', '.join(unknown)}")
         try:
             result.update(self._do(state, known))
-        except (bundle.BundleError, desired.VariableError) as error:
+        except (bundle.BundleError, configuration.VariableError) as error:
             raise AnsibleActionFail(str(error)) from None
         return result
 
@@ -67,14 +67,14 @@ class ActionModule(ActionBase):
         else:
             folder = values["ai_bundle"] or str(Path.cwd() / "dist" / "bundle")
             release = bundle.choose(folder, python, arch, values["ai_client_version"])
-        key = values["ai_api_key_next" if state in _NEXT_KEY else "ai_api_key"]
-        if state in ("present", *_NEXT_KEY) and not key:
+        coming = state in _NEXT_KEY
+        which = "_next" if coming else ""
+        if (state == "present" or coming) and not (values[f"ai_api_key{which}"] or values[f"ai_api_keys{which}"]):
             raise AnsibleActionFail(
-                "there is no key: set ai_api_key (from a vault), ai_api_key_file, or HOLYSHEEP_API_KEY in the environment"
-                if state == "present"
-                else "there is no new key: set ai_api_key_next (from a vault), or AI_API_KEY_NEXT in the environment"
+                "there is no new key: set ai_api_key_next (from a vault), or AI_API_KEY_NEXT in the environment"
+                if coming
+                else "there is no key: set ai_api_key (from a vault), ai_api_key_file, or HOLYSHEEP_API_KEY in the environment"
             )
-        values["ai_api_key"] = key
         spec, secrets = desired.document(
             values,
             release,
@@ -82,14 +82,18 @@ class ActionModule(ActionBase):
             self._certificates(values["ai_custom_ca"]),
             str(known.get("_raw_params", "")),
             self._certificates(values["ai_redis_ca"]),
+            coming=coming,
         )
         asked = {"state": state, "spec": spec, "secrets": secrets, "check": self._task.check_mode}
         lacks = bool(release.id) and release.id not in there and state == "present" and not self._task.check_mode
         told = {} if lacks else self._ask(asked, b"", known)
         if lacks or told.get("lacks_release"):
             told = self._ask(asked, Path(release.archive).read_bytes(), known)
-        if state in _NEXT_KEY:
-            told["next_key_id"] = hashlib.sha256(key.encode()).hexdigest()[:12]
+        if coming:
+            used, new = told.get("key_ids", {}), [each["key"] for each in spec["trials"]]
+            told["old_keys"] = [
+                name for name in new if used.get(name) != key_id(secrets[spec["credentials"][name]].encode())
+            ]
         return told
 
     def _ask(self, asked: dict[str, Any], archive: bytes, known: dict[str, Any]) -> dict[str, Any]:

@@ -57,12 +57,12 @@ def _do(state: str, spec: Spec, archive: bytes, *, check: bool) -> dict[str, obj
             absent.remove(spec)
         return _result(spec, found, [])
     if state in ("proven", "rotated"):
-        # the key alone, with the release that runs; what is proven once need not be proven again
+        # the keys alone, with the release that runs; what is proven once need not be proven again
         spec = replace(spec, release=releases.linked(spec.root, "current"), parts=["key"])
         spec = replace(spec, gate=replace(spec.gate, trial=False)) if state == "rotated" else spec
     if state == "proven":
         if not check:
-            trial.prove(spec, compare=False)
+            trial.prove_alone(spec)
         return _result(spec, [], [])
     return _bring(state, _previous(spec) if state == "previous" else spec, archive, check=check)
 
@@ -117,13 +117,17 @@ def _ended(text: str) -> str:
 
 def _facts(spec: Spec) -> dict[str, object]:
     names = {name: releases.linked(spec.root, name) for name in ("current", "previous")}
-    return {"release": names, "key_id": _key_id(spec)}
+    return {"release": names, "key_ids": {name: _key_in_use(spec.service, name) for name in spec.credentials}}
 
 
-def _key_id(spec: Spec) -> str:
-    """Of the key that the service was started with: its own copy, not the file from which the next start takes it."""
+def _key_in_use(service: str, credential: str) -> str:
+    """Which key the service was started with: its own copy tells, not the file from which the next start takes it."""
     try:
-        key = Path(f"/run/credentials/{spec.service}/{os.path.basename(spec.key)}").read_bytes()
+        return key_id(Path(f"/run/credentials/{service}/{credential}").read_bytes())
     except OSError:
         return ""
+
+
+def key_id(key: bytes) -> str:
+    """What tells a key from others, and cannot be turned back into it."""
     return hashlib.sha256(key.strip()).hexdigest()[:12]

@@ -46,8 +46,19 @@ class Gate:
 
 
 @dataclass(frozen=True)
+class Alone:
+    """A key that is to be tried by itself: its credential, what the candidate reads then, and the model that it is asked for."""
+
+    key: str
+    model: str
+    files: list[File]
+
+
+@dataclass(frozen=True)
 class Spec:
-    """A node as it should be."""
+    """A node as it should be. `credentials` are the paths of keys by the names under which systemd hands them over; `trials`
+    tries those that are new.
+    """
 
     user: str
     group: str
@@ -60,7 +71,8 @@ class Spec:
     files: list[File]
     links: list[dict[str, str]]
     config: str
-    key: str
+    credentials: dict[str, str]
+    trials: list[Alone]
     service: str
     socket: str
     address: str
@@ -75,15 +87,20 @@ def read_spec(document: dict[str, Any], secrets: dict[str, str]) -> Spec:
     """Read the document. `secrets` holds what the files named as secret contain, by their paths."""
     plain = dict(document)
     plain["folders"] = [Folder(**each) for each in document["folders"]]
-    plain["files"] = [
-        File(**{**each, "content": secrets.get(each["path"], "") if each.get("secret") else each["content"]})
-        for each in document["files"]
-    ]
+    plain["files"] = _files(document["files"], secrets)
+    plain["trials"] = [Alone(**{**each, "files": _files(each["files"], secrets)}) for each in document["trials"]]
     gate = dict(document["gate"])
     gate["bounds"] = Bounds(gate.pop("ratio"), gate.pop("floor"))
     gate["question"] = Question(*(gate.pop(name) for name in ("model", "requests", "timeout", "max_tokens")))
     plain["gate"] = Gate(**gate)
     return Spec(**plain)
+
+
+def _files(documents: list[dict[str, Any]], secrets: dict[str, str]) -> list[File]:
+    return [
+        File(**{**each, "content": secrets.get(each["path"], "") if each.get("secret") else each["content"]})
+        for each in documents
+    ]
 
 
 def config_effect(before: str, after: str) -> str:

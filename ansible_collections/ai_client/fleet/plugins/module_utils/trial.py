@@ -50,6 +50,16 @@ def prove(spec: Spec, *, compare: bool = True) -> gate.Sample:
     return asked
 
 
+def prove_alone(spec: Spec) -> None:
+    """Have each key of `trials` answer by itself, one after another. Raises `TrialError` for the first that does not."""
+    for each in spec.trials:
+        question = replace(spec.gate.question, model=each.model)
+        try:
+            prove(replace(spec, files=each.files, gate=replace(spec.gate, question=question)), compare=False)
+        except TrialError as error:
+            raise TrialError(f"the new key {each.key}: {error}") from None
+
+
 def _ask(addresses: Sequence[str], how: Gate) -> tuple[str, gate.Sample]:
     """Why the first must not take over from the other, and what the last made of it. It may be slow twice: a node may be busy."""
     left = _ROUNDS

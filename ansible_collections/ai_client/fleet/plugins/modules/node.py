@@ -19,9 +19,10 @@ options:
       - V(present) brings the node to its state.
       - V(drift) looks only, at every file of the release too, and says what is not as it should be.
       - V(previous) goes back to the release before, with the configuration it was run with.
-      - V(proven) tries the key RV(ignore:ai_api_key_next) beside the running service, and changes nothing that runs.
-      - V(rotated) puts that key in force, and changes nothing else.
-      - V(asked) changes nothing and looks at nothing; it tells the release and the key that are in use.
+      - V(proven) tries each key of RV(ignore:ai_api_key_next) and RV(ignore:ai_api_keys_next) alone, beside the running service, and
+        changes nothing that runs.
+      - V(rotated) puts these keys in force, and changes nothing else.
+      - V(asked) changes nothing and looks at nothing; it tells the release and the keys that are in use.
       - V(absent) leaves nothing.
     type: str
     choices: [present, drift, previous, proven, rotated, asked, absent]
@@ -62,8 +63,13 @@ release:
   description: The release that C(current) names afterwards, and the one before.
   returned: always
   type: dict
-key_id:
-  description: The first 12 hexadecimal digits of the SHA-256 of the key that the running service was given.
+key_ids:
+  description: By the name of its credential, the first 12 hexadecimal digits of the SHA-256 of each key that the running service was given.
   returned: always
-  type: str
+  type: dict
+old_keys:
+  description: The credentials of which the running service has another key than the one that comes.
+  returned: with V(proven), V(rotated) and V(asked)
+  type: list
+  elements: str
 """

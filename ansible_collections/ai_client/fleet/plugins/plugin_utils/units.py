@@ -126,10 +126,10 @@ def service_unit(place: Place) -> str:
     )
 
 
-def socket_unit(place: Place, listen: list[str]) -> str:
+def socket_unit(user: str, group: str, listen: list[str]) -> str:
     """The sockets, held by systemd while the service comes and goes."""
     streams = "".join(f"ListenStream={address.removeprefix('unix:')}\n" for address in listen)
-    return _SOCKET.format(streams=streams, user=place.user, group=place.group)
+    return _SOCKET.format(streams=streams, user=user, group=group)
 
 
 def wrapper(root: str) -> str:
