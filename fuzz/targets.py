@@ -22,7 +22,7 @@ from ai_client.model.request import Endpoint
 from ai_client.transport.connection import ClientConnection, Timeouts
 from ai_client.transport.exchange import Request
 from ai_client.transport.outbox import Outbox
-from ai_client.transport.request_reader import Refusal, RequestReader, ServerLimits
+from ai_client.transport.request_reader import Arriving, Refusal, RequestReader, ServerLimits
 from ai_client.transport.sse import Event, EventParser
 
 _CUTS: Final = 4
@@ -123,7 +123,7 @@ def _read_requests(pieces: list[bytes]) -> tuple[list[Seen], int]:
     def arrived(it: Request) -> None:
         found.append((it.method, it.path, it.query, it.headers, it.body, it.keep_alive, it.http11))
 
-    reader = RequestReader(_LIMITS, arrived)
+    reader = RequestReader(_LIMITS, arrived, Arriving(_LIMITS.max_arriving))
     try:
         for piece in pieces:
             if piece:

@@ -242,10 +242,16 @@ class Daemon:
         "`ai-client-tls-key` precedes it.",
     )
     max_body_mb: int = key(integer(1, 1024), 32, "The largest body of a request.", unit="MiB")
+    max_arriving_mb: int = key(
+        integer(1, 10**6),
+        256,
+        "What bodies that are not whole yet, or wait for the answer before theirs, may hold on all connections.",
+        unit="MiB",
+    )
     max_header_kb: int = key(integer(1, 1024), 32, "The largest header of a request.", unit="KiB")
     max_headers: int = key(integer(1, 10_000), 100, "The most header fields of a request.")
     header_timeout: float = key(_SECONDS, 10.0, "What a request's header may take to arrive.", unit="seconds")
-    body_timeout: float = key(_SECONDS, 30.0, "Silence allowed while a request's body arrives.", unit="seconds")
+    body_timeout: float = key(_SECONDS, 30.0, "What a request's body may take to arrive.", unit="seconds")
     keepalive_timeout: float = key(_SECONDS, 75.0, "How long an idle connection is kept.", unit="seconds")
     write_timeout: float = key(
         _SECONDS,

@@ -144,6 +144,7 @@ class Daemon:
             daemon.keepalive_timeout,
             daemon.max_connections,
             daemon.write_timeout,
+            daemon.max_arriving_mb << 20,
         )
         near = Server(self._handler, limits, on_crash=self._crashed)
         # with connections of its own: whoever comes over the network cannot take those of this node's programs

@@ -41,7 +41,8 @@ class ServerLimits(msgspec.Struct, frozen=True):
     """What the server bears. Sizes in bytes, times in seconds.
 
     `max_header` counts the target, the names and the values. `header_timeout` and `body_timeout` run from the
-    beginning of each; `write_timeout` is how long a client may read nothing of what it is sent.
+    beginning of each; `write_timeout` is how long a client may read nothing of what it is sent. `max_arriving` bounds
+    what all connections together hold of bodies that nobody has begun to answer.
     """
 
     max_body: int = 32 * 1024 * 1024
@@ -52,6 +53,25 @@ class ServerLimits(msgspec.Struct, frozen=True):
     keepalive_timeout: float = 75.0
     max_connections: int = 10_000
     write_timeout: float = 60.0
+    max_arriving: int = 256 * 1024 * 1024
+
+
+class Arriving:
+    """How many bytes of bodies wait, for their rest or for their turn, on all connections of a server."""
+
+    __slots__ = ("_most", "size")
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self.size = 0
+
+    def add(self, more: int, own: int) -> None:
+        """So many more, or less, on a connection that now has `own`. Raises `Refusal` beyond the bound; one alone may
+        have all, for waiting would not make it smaller.
+        """
+        self.size += more
+        if more > 0 and self.size > self._most and self.size > own:
+            raise Refusal(503, "overloaded", "more bodies are arriving than this daemon can hold: try again")
 
 
 class Refusal(Exception):
@@ -73,10 +93,12 @@ class RequestReader:
 
     __slots__ = (
         "_arrived",
+        "_arriving",
         "_body",
         "_body_size",
         "_familiar",
         "_headers",
+        "_held",
         "_inside",
         "_latest",
         "_limits",
@@ -89,9 +111,12 @@ class RequestReader:
         "stage",
     )
 
-    def __init__(self, limits: ServerLimits, arrived: Callable[[Request], None]) -> None:
+    def __init__(self, limits: ServerLimits, arrived: Callable[[Request], None], arriving: Arriving) -> None:
+        """`arriving` is counted up and down with the body that is not whole yet."""
         self._limits = limits
         self._arrived = arrived
+        self._arriving = arriving
+        self._held = 0  # what `arriving` has of this connection
         self._parser: httptools.HttpRequestParser = httptools.HttpRequestParser(self)
         self.stage = IDLE
         self.mark = 0
@@ -132,6 +157,8 @@ class RequestReader:
             except httptools.HttpParserError as error:
                 raise _reason(error) from None
             data = self._without_offer() + data
+        if self._body_size != self._held:
+            self._hold(self._body_size)
         if self.stage == IDLE:
             self._seen = 0
         elif self.mark == mark:
@@ -140,7 +167,13 @@ class RequestReader:
 
     def close(self) -> None:
         """Let go of everything: the parser refers to this reader, and this reader to the parser."""
+        self._arriving.size -= self._held
         del self._parser, self._arrived
+
+    def _hold(self, size: int) -> None:
+        """Of a body that is not whole yet there is so much. What arrives whole at once never comes here."""
+        more, self._held = size - self._held, size
+        self._arriving.add(more, size)
 
     # ---- the parser's side
 

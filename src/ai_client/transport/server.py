@@ -16,7 +16,7 @@ from pathlib import Path
 
 from ai_client.transport.exchange import Exchange, Handler, Request
 from ai_client.transport.outbox import Outbox
-from ai_client.transport.request_reader import Refusal, ServerLimits
+from ai_client.transport.request_reader import Arriving, Refusal, ServerLimits
 from ai_client.transport.server_connection import ServerConnection
 
 __all__ = ["Exchange", "Handler", "Request", "Server", "ServerLimits"]
@@ -44,6 +44,7 @@ class Server:
         self.draining = self.closed = False
         self.loop = asyncio.get_running_loop()
         self.outbox = Outbox(self.loop)
+        self.arriving = Arriving(self.limits.max_arriving)
         self.connections: set[ServerConnection] = set()
         self._turned_away: set[ServerConnection] = set()
         self._listeners: list[asyncio.Server] = []

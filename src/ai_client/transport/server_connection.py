@@ -68,7 +68,7 @@ class ServerConnection(asyncio.Protocol):
         self._outbox = server.outbox
         self._held = b""  # written, and leaving at the end of the loop's turn
         self._timer = LazyTimer(self._loop, self._timed_out)
-        self._reader = RequestReader(server.limits, self._arrived)
+        self._reader = RequestReader(server.limits, self._arrived, server.arriving)
         self._transport: asyncio.Transport | None = None
         self._peer_uid: int | None = None
         self._waiting: deque[Request] | None = None  # read ahead; made when first needed
@@ -173,8 +173,10 @@ class ServerConnection(asyncio.Protocol):
             return
         if self._waiting is None:
             self._waiting = deque()
+        size = len(request.body)
         self._waiting.append(request)
-        self._ahead += len(request.body)
+        self._ahead += size
+        self._server.arriving.size += size
         if (len(self._waiting) >= _AHEAD_REQUESTS or self._ahead > _AHEAD_BYTES) and self._transport is not None:
             self._transport.pause_reading()
 
@@ -244,7 +246,9 @@ class ServerConnection(asyncio.Protocol):
         self._answering_ahead = True
         while waiting and self._exchange is None and not self._ended:
             request = waiting.popleft()
-            self._ahead -= len(request.body)
+            size = len(request.body)
+            self._ahead -= size
+            self._server.arriving.size -= size
             if not waiting and self._transport is not None:
                 self._transport.resume_reading()
             self._answer(request)
@@ -283,14 +287,15 @@ class ServerConnection(asyncio.Protocol):
 
     def _send_refusal(self, refusal: Refusal) -> None:
         body = error_body(refusal.message, refusal.code)
-        head = b"%bcontent-type: application/json\r\ncontent-length: %d\r\nconnection: close\r\n\r\n"
-        self.write(head % (STATUS_LINES[refusal.status], len(body)) + body)
+        again = b"retry-after: 1\r\n" if refusal.status == 503 else b""
+        head = b"%bcontent-type: application/json\r\ncontent-length: %d\r\n%bconnection: close\r\n\r\n"
+        self.write(head % (STATUS_LINES[refusal.status], len(body), again) + body)
         self._end(linger=True)
 
     def _end(self, *, linger: bool) -> None:
         """Close once everything written has left; `linger` lets the client finish its sending (RFC 9112, 9.6)."""
         self._deaf = self._ended = True
-        self._waiting = None
+        self._forget_waiting()
         self.flush()
         transport = self._transport
         if transport is None:
@@ -320,7 +325,7 @@ class ServerConnection(asyncio.Protocol):
     def _client_gone(self) -> None:
         """Nobody waits for an answer any more."""
         self._deaf = True
-        self._waiting = None
+        self._forget_waiting()
         self.write_paused = False
         self._wake_drainers()
         exchange, self._exchange = self._exchange, None
@@ -328,6 +333,11 @@ class ServerConnection(asyncio.Protocol):
             self._worker.stop(exchange)
         if exchange is not None:
             exchange.disconnected()
+
+    def _forget_waiting(self) -> None:
+        self._waiting = None
+        self._server.arriving.size -= self._ahead
+        self._ahead = 0
 
     def drain(self) -> None:
         """Close now if idle, or after the answer that is under way.

@@ -182,6 +182,7 @@ def test_every_bound_of_the_daemon_reaches_its_server(run: Run, tmp_path: Path) 
         "keepalive_timeout": 7,
         "max_connections": 8,
         "write_timeout": 9,
+        "max_arriving_mb": 10,
     }
 
     async def scene() -> None:
@@ -195,6 +196,7 @@ def test_every_bound_of_the_daemon_reaches_its_server(run: Run, tmp_path: Path) 
                 keepalive_timeout=7,
                 max_connections=8,
                 write_timeout=9,
+                max_arriving=10 << 20,
             )
             # of this node, of the network, of the metrics
             assert [server.limits for server in daemon._servers] == [limits] * 3

@@ -6,7 +6,7 @@ import pytest
 
 from ai_client.transport.exchange import Request
 from ai_client.transport.familiar import Familiar
-from ai_client.transport.request_reader import RequestReader, ServerLimits
+from ai_client.transport.request_reader import Arriving, RequestReader, ServerLimits
 
 HEAD = b"POST /a?b HTTP/1.1\r\nHost: test\r\nContent-Length: %d\r\nX-One: 1\r\n\r\n"
 LIMITS = ServerLimits(max_body=1000)
@@ -18,7 +18,7 @@ def whole(body: bytes) -> bytes:
 
 def read(*pieces: bytes) -> list[Request]:
     requests: list[Request] = []
-    reader = RequestReader(LIMITS, requests.append)
+    reader = RequestReader(LIMITS, requests.append, Arriving(1000))
     for piece in pieces:
         reader.feed(piece)
     return requests
@@ -93,7 +93,7 @@ def test_a_repeated_head_shares_its_notes_and_no_body() -> None:
 
 
 def test_a_resting_reader_keeps_no_body() -> None:
-    reader = RequestReader(LIMITS, lambda request: None)
+    reader = RequestReader(LIMITS, lambda request: None, Arriving(1000))
     for pieces in ([whole(b"hello")], [HEAD % 5, b"hello"], [whole(b"hello")]):
         for piece in pieces:
             reader.feed(piece)

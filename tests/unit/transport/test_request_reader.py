@@ -8,7 +8,7 @@ from collections.abc import Iterable
 import pytest
 
 from ai_client.transport.exchange import Request
-from ai_client.transport.request_reader import BODY, HEAD, IDLE, Refusal, RequestReader, ServerLimits
+from ai_client.transport.request_reader import BODY, HEAD, IDLE, Arriving, Refusal, RequestReader, ServerLimits
 
 START = b"POST /a HTTP/1.1\r\nHost: test\r\n"
 CHUNKED = START + b"Transfer-Encoding: chunked\r\n\r\n"
@@ -17,9 +17,9 @@ CHUNKED = START + b"Transfer-Encoding: chunked\r\n\r\n"
 class Reader(RequestReader):
     """A reader that keeps what it read."""
 
-    def __init__(self, limits: ServerLimits | None = None) -> None:
+    def __init__(self, limits: ServerLimits | None = None, arriving: Arriving | None = None) -> None:
         self.requests: list[Request] = []
-        super().__init__(limits or ServerLimits(), self.requests.append)
+        super().__init__(limits or ServerLimits(), self.requests.append, arriving or Arriving(10**9))
 
 
 def feed_all(reader: Reader, pieces: Iterable[bytes]) -> None:
@@ -363,7 +363,7 @@ def test_a_defect_of_whoever_takes_the_requests_is_not_blamed_on_the_bytes() -> 
     def broken(request: Request) -> None:
         raise KeyError(request.path)
 
-    reader = RequestReader(ServerLimits(), broken)
+    reader = RequestReader(ServerLimits(), broken, Arriving(0))
     with pytest.raises(KeyError, match=re.escape("/a")):
         reader.feed(START + b"\r\n")
 
@@ -372,3 +372,45 @@ def test_a_closed_reader_holds_nothing() -> None:
     reader = Reader()
     reader.close()
     assert not hasattr(reader, "_parser")
+
+
+LONG = START + b"Content-Length: 100\r\n\r\n"
+
+
+def test_bodies_that_are_not_whole_count_together() -> None:
+    arriving = Arriving(100)
+    one, two = Reader(arriving=arriving), Reader(arriving=arriving)
+    one.feed(LONG + b"x" * 60)
+    two.feed(LONG)
+    two.feed(b"x" * 40)
+    assert arriving.size == 100
+    with pytest.raises(Refusal) as caught:
+        two.feed(b"x")
+    assert (caught.value.status, caught.value.code) == (503, "overloaded")
+    two.close()
+    assert arriving.size == 60
+    one.feed(b"x" * 40 + LONG + b"x")
+    assert ([len(request.body) for request in one.requests], arriving.size) == ([100], 1)
+    one.close()
+    assert arriving.size == 0
+
+
+def test_what_arrives_whole_and_who_is_alone_is_let_in() -> None:
+    arriving = Arriving(10)
+    alone, other = Reader(arriving=arriving), Reader(arriving=arriving)
+    feed_all(alone, [LONG, b"x" * 50, b"x" * 49])
+    assert arriving.size == 99
+    other.feed(LONG + b"x" * 100)
+    assert len(other.requests) == 1
+    alone.feed(b"x")
+    assert (len(alone.requests), arriving.size) == (1, 0)
+
+
+def test_less_is_never_refused() -> None:
+    arriving = Arriving(10)
+    arriving.size = 50
+    reader = Reader(arriving=arriving)
+    with pytest.raises(Refusal):
+        reader.feed(LONG + b"x")
+    arriving.add(-1, 0)
+    assert arriving.size == 50

@@ -100,6 +100,26 @@ def test_a_mix_of_at_once_and_later_keeps_the_order(run: Run) -> None:
     run(scene())
 
 
+@pytest.mark.parametrize("end", ["answered", "gone"])
+def test_bodies_that_wait_for_their_turn_count_as_arriving(on_each: Run, end: str) -> None:
+    async def scene() -> None:
+        gate = Gate()
+        async with Serving(gate) as serving, dial(serving.address) as client:
+            arriving = serving.server.arriving
+            client.send(post("/0", b"x" * 10))
+            await until(lambda: gate.entered)
+            client.send(post("/1", b"x" * 20) + post("/2", b"x" * 30))
+            await until(lambda: arriving.size == 50)
+            if end == "gone":
+                await client.close()
+            else:
+                gate.open.set()
+                await client.answer()
+            await until(lambda: arriving.size == 0)
+
+    on_each(scene())
+
+
 def test_reading_ahead_is_bounded(on_each: Run) -> None:
     """While one request is being answered, what follows stays with the client."""
 
@@ -268,10 +288,10 @@ def test_a_handler_that_closes_ends_what_was_pipelined_behind_it(run: Run) -> No
             exchange.close_raw()
 
         async with Serving(handler) as serving, dial(serving.address) as client:
-            client.send(get("/1") + get("/2"))
+            client.send(post("/1") + post("/2"))
             assert (await client.answer()).status == 200
             assert await client.ended() == b""
-            assert seen == ["/1"]
+            assert (seen, serving.server.arriving.size) == (["/1"], 0)
 
     run(scene())
 
