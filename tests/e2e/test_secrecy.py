@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import httpx
 import pytest
 
 from tests.e2e.conftest import PROMPT, leaks
-from tests.gateway import ASK, KEY, Recorder, Sections, child, recorder, write_config
+from tests.gateway import ASK, COMMAND, KEY, Recorder, Sections, child, recorder, write_config
 from tests.running import Run
 from tests.wire import until
 
@@ -59,8 +60,7 @@ def test_neither_is_seen_wherever_the_key_came_from(run: Run, tmp_path: Path, so
             }
             path = write_config(tmp_path, upstream.url, sections)
             async with child(path, environ=environ) as served:
-                process = Path("/proc", str(served.process.pid))
-                assert KEY not in (process / "cmdline").read_text()
+                assert KEY not in command_line(served.process.pid)
                 async with httpx.AsyncClient(base_url=served.url, timeout=30) as client:
                     await provoke(client, upstream)
                     for place in ("/metrics", "/health/ready", "/health/live", "/v1/models"):
@@ -128,6 +128,11 @@ def test_a_leak_would_be_found(tmp_path: Path) -> None:
     (tmp_path / "other").unlink()
 
 
+def command_line(pid: int) -> str:
+    """As `ps` shows it to everybody."""
+    return Path("/proc", str(pid), "cmdline").read_text()
+
+
 def core_limit(pid: int) -> list[str]:
     """The soft and the hard limit."""
     limits = Path("/proc", str(pid), "limits").read_text()
@@ -139,5 +144,27 @@ def test_the_daemon_cannot_be_dumped(run: Run, tmp_path: Path) -> None:
     async def scene() -> None:
         async with recorder() as upstream, child(write_config(tmp_path, upstream.url)) as served:
             assert core_limit(served.process.pid) == ["0", "0"]
+
+    run(scene())
+
+
+@pytest.mark.parametrize("words", [("batch", "lines.jsonl", "-o", "out.jsonl"), ("chat", PROMPT)])
+def test_nor_can_a_command_that_holds_the_key(run: Run, tmp_path: Path, words: tuple[str, ...]) -> None:
+    (tmp_path / "lines.jsonl").write_bytes(json.dumps({"messages": ASK["messages"]}).encode())
+
+    async def scene() -> None:
+        async with recorder() as upstream:
+            upstream.hold = True
+            config = write_config(tmp_path, upstream.url)
+            command = (COMMAND, "--config", str(config), words[0], "--direct", *words[1:])
+            process = await asyncio.create_subprocess_exec(
+                *command, cwd=tmp_path, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
+            )
+            await until(lambda: upstream.held)
+            assert core_limit(process.pid) == ["0", "0"]
+            assert KEY not in command_line(process.pid)
+            upstream.release()
+            said = b"".join(await process.communicate())
+            assert KEY.encode() not in said
 
     run(scene())

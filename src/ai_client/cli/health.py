@@ -61,6 +61,7 @@ class _Ready(msgspec.Struct):
     status: str
     version: str
     reload_failed: str | None = None
+    circuits: dict[str, str] = {}
 
 
 @click.command(short_help="Check configuration, key, provider and daemon.")
@@ -191,4 +192,7 @@ async def _daemon(text: str, clock: Clock, patience: float) -> Finding:
         status = Status.DEGRADED
     if ready.reload_failed:
         detail += f"; the last reload was refused: {' '.join(ready.reload_failed.split())}"
+    if ill := sorted(target for target, state in ready.circuits.items() if state != "closed"):
+        status = Status.DEGRADED
+        detail += f"; failed too often lately: {', '.join(ill)}"
     return Finding(name, status, detail, ms)

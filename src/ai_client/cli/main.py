@@ -44,5 +44,6 @@ def main() -> None:
     if sys.argv[1:] == ["--version"]:
         sys.stdout.write(f"ai-client {__version__}\n")
         return
+    importlib.import_module("ai_client.daemon.secrecy").keep_memory_private()  # before any key is read
     # click alone takes several times as long to import as the answer above takes to give.
     importlib.import_module("ai_client.cli.group").cli.main(prog_name="ai-client")

@@ -12,7 +12,6 @@ import uvloop
 from ai_client.cli.options import Options, config_option
 from ai_client.config.load import Loaded, load
 from ai_client.daemon.process import Daemon
-from ai_client.daemon.secrecy import keep_memory_private
 
 
 @click.command(short_help="Run the daemon: an OpenAI-compatible endpoint on this node.")
@@ -29,7 +28,6 @@ def serve(options: Options, listen: tuple[str, ...]) -> None:
     SIGHUP reads the configuration again. Under systemd it takes its sockets, tells when it is ready and keeps the
     watchdog content. It listens on loopback unless told otherwise.
     """
-    keep_memory_private()  # before any key is read
     environ = dict(os.environ)
 
     def read() -> Loaded:

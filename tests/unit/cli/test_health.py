@@ -140,6 +140,15 @@ def test_a_daemon_that_drains_or_refused_a_reload(tmp_path: Path) -> None:
     assert "draining, version" in draining.stdout
 
 
+def test_a_target_that_is_left_alone_is_named(tmp_path: Path) -> None:
+    states = {"p/good": "closed", "p/ill": "open", "p/better": "half_open"}
+    with Stage(tmp_path) as stage:
+        stage.handler.service.circuits = lambda: states
+        result = check(stage.conf)
+    assert result.exit_code == 1
+    assert result.stdout.rstrip().endswith("failed too often lately: p/better, p/ill")
+
+
 def test_it_imports_little() -> None:
     program = "import sys; before = set(sys.modules)\nimport ai_client.cli.health\nprint(*(set(sys.modules) - before))"
     done: Any = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60)

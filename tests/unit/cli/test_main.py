@@ -36,6 +36,7 @@ def test_the_process_ends_with_the_commands_exit_code(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(sys, "argv", ["ai-client", "nonsense"])
+    monkeypatch.setattr("ai_client.daemon.secrecy.keep_memory_private", lambda: True)  # of this process it is for good
     with pytest.raises(SystemExit) as caught:
         main()
     assert caught.value.code == 2
