@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import socket
@@ -13,7 +14,7 @@ from typing import Self
 import pytest
 
 VALKEY = shutil.which("valkey-server")
-PROGRAM = shutil.which("redis-server") or VALKEY
+PROGRAM = os.environ.get("REDIS_SERVER") or shutil.which("redis-server") or VALKEY
 
 
 def need_redis() -> None:
@@ -32,13 +33,39 @@ def free_port() -> int:
         return port
 
 
+def free_cluster_port() -> int:
+    """One that has its bus free as well: that is 10,000 above, and before Redis 7 nowhere else."""
+    while (port := free_port()) > 55_535 or not _free(port + 10_000):
+        pass
+    return port
+
+
+def _free(port: int) -> bool:
+    with socket.socket() as sock, contextlib.suppress(OSError):
+        sock.bind(("127.0.0.1", port))
+        return True
+    return False
+
+
+def need_tls(folder: Path) -> None:
+    """Skip with a server that was built without TLS, as those are that come in a wheel; in CI it has to have it."""
+    need_redis()
+    try:
+        with RedisServer(folder, "--tls-port", "0"):
+            pass
+    except RuntimeError:
+        if os.environ.get("CI"):
+            raise
+        pytest.skip(f"{PROGRAM} was built without TLS")
+
+
 class RedisServer:
     """Starts with the block, answers when it begins, dies with it. `kill` and `start` in between are a crash."""
 
     def __init__(
         self, folder: Path, *options: str, port: int = 0, config: Path | None = None, program: str | None = PROGRAM
     ) -> None:
-        """Without a port it listens on a socket in `folder` only; with a configuration it is a Sentinel."""
+        """Without a port it listens on a socket in `folder` only; a configuration says all that."""
         self._program = program
         self.socket = folder / "redis.sock"
         self.port = port
@@ -66,13 +93,16 @@ class RedisServer:
             *self._options,
         ]
         if self._config is not None:
-            command = [self._program, str(self._config), "--sentinel"]
+            command = [self._program, str(self._config), *self._options]
         self._process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
         assert self._process.stdout is not None
+        said = ""
         for line in self._process.stdout:
             if b"eady to accept connections" in line or b"Sentinel ID is" in line:
                 return
-        raise RuntimeError("redis-server did not start")
+            said += line.decode()
+        self.kill()
+        raise RuntimeError(f"{self._program} did not start:\n{said}")
 
     def kill(self) -> None:
         if self._process is not None:

@@ -3,42 +3,18 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.collection.programs import PROGRAMS, ROOT, ansible, need_ansible
 from tests.collection.variables import ROLES
-
-ROOT = ROLES.parents[3]
-PROGRAMS = ROOT / ".venv-ansible" / "bin"
 
 
 @pytest.fixture(autouse=True)
 def _ansible() -> None:
-    if not (PROGRAMS / "ansible-inventory").exists():
-        if os.environ.get("CI"):
-            pytest.fail("there is no Ansible: `make test` installs it, so something is wrong here")
-        pytest.skip("there is no Ansible: make ansible")
-
-
-def ansible(folder: Path, program: str, *words: str) -> str:
-    """Run one of its programs with nothing of this machine's own configuration; what it printed."""
-    command = [str(PROGRAMS / program), *words]
-    done = subprocess.run(command, cwd=folder, env=surroundings(folder), capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
-
-
-def surroundings(folder: Path) -> dict[str, str]:
-    """An environment in which the programs find nothing of this machine's own configuration."""
-    environment = {name: value for name, value in os.environ.items() if not name.startswith(("ANSIBLE_", "COV_CORE"))}
-    environment |= {"HOME": str(folder), "ANSIBLE_CONFIG": str(folder / "none.cfg"), "ANSIBLE_NOCOLOR": "1"}
-    environment |= {"ANSIBLE_COLLECTIONS_PATH": str(folder / "collections"), "ANSIBLE_LOCALHOST_WARNING": "0"}
-    (folder / "none.cfg").touch()
-    return environment
+    need_ansible()
 
 
 def listed(folder: Path, name: str) -> dict[str, Any]:

@@ -13,7 +13,7 @@ import pytest
 from ai_client.config.load import load
 from ansible_collections.ai_client.fleet.plugins.module_utils.spec import read_spec
 from ansible_collections.ai_client.fleet.plugins.plugin_utils import configuration, desired
-from tests.collection.test_ansible import PROGRAMS, ROOT, surroundings
+from tests.collection.programs import PROGRAMS, ROOT, surroundings
 from tests.collection.test_desired import RELEASE, values
 from tests.gateway import child, simulated
 from tests.running import Run

@@ -16,7 +16,7 @@ from ai_client.limits.lease import Ask, Part, StoreAwayError
 from ai_client.limits.member import Mode, Terms
 from tests.collection.variables import defaults
 from tests.quotas import limits, need, who
-from tests.redis_server import RedisServer, free_port, need_redis
+from tests.redis_server import RedisServer, free_cluster_port, free_port, need_redis, need_tls
 from tests.running import Run
 from tests.wire import CERTIFICATES, until
 
@@ -35,6 +35,7 @@ def asks(count: int) -> list[Ask]:
 
 
 def test_tls_by_a_private_authority_and_a_user_of_few_rights(run: Run, tmp_path: Path) -> None:
+    need_tls(tmp_path)
     server_pem = str(CERTIFICATES / "server.pem")
     port = free_port()
     words = ["--tls-port", str(port), "--tls-auth-clients", "no", "--tls-ca-cert-file", AUTHORITIES]
@@ -75,8 +76,10 @@ def _watched(folder: Path) -> Iterator[tuple[RedisServer, str]]:
     for name in ("primary", "replica", *"abc"):
         (folder / name).mkdir()
     with contextlib.ExitStack() as stack:
-        primary = stack.enter_context(RedisServer(folder / "primary", port=free_port()))
-        words = ("--replicaof", f"127.0.0.1 {primary.port}", "--repl-diskless-sync-delay", "0")
+        primary = stack.enter_context(
+            RedisServer(folder / "primary", "--repl-diskless-sync-delay", "0", port=free_port())
+        )
+        words = ("--replicaof", "127.0.0.1", str(primary.port))
         stack.enter_context(RedisServer(folder / "replica", *words, port=free_port()))
         ports = []
         for name in "abc":
@@ -86,7 +89,7 @@ def _watched(folder: Path) -> Iterator[tuple[RedisServer, str]]:
                 f"port {ports[-1]}\nbind 127.0.0.1\nsentinel monitor quota 127.0.0.1 {primary.port} 2\n"
                 "sentinel down-after-milliseconds quota 500\nsentinel failover-timeout quota 3000\n"
             )
-            stack.enter_context(RedisServer(folder / name, port=ports[-1], config=config))
+            stack.enter_context(RedisServer(folder / name, "--sentinel", port=ports[-1], config=config))
         where = ",".join(f"127.0.0.1:{port}" for port in ports)
         yield primary, f"redis+sentinel://{where}/quota"
 
@@ -111,10 +114,9 @@ def test_three_sentinels_and_a_primary_that_dies(run: Run, tmp_path: Path) -> No
         (await gate.reserve(need(1), who(), clock.monotonic_ns() + 30 * SECOND)).release()
         assert modes == [Mode.SHARED]
         primary.kill()
-        failures = fleet.failures
-        await until(lambda: fleet.failures > failures)
-        trips, failures = fleet.trips, fleet.failures
-        await until(lambda: fleet.trips - fleet.failures > trips - failures + 1)
+        # another may be there before it was asked again: then nothing failed
+        answered = fleet.trips - fleet.failures
+        await until(lambda: fleet.trips - fleet.failures > answered + 1)
         assert fleet.mode is Mode.SHARED
         assert modes in ([Mode.SHARED], [Mode.SHARED, Mode.ALONE, Mode.SHARED])
         (await gate.reserve(need(1), who(), clock.monotonic_ns() + 30 * SECOND)).release()
@@ -128,22 +130,21 @@ def test_three_sentinels_and_a_primary_that_dies(run: Run, tmp_path: Path) -> No
 def test_a_cluster_of_three(run: Run, tmp_path: Path) -> None:
     """Limits lie on all of them, are asked for in one go."""
     with contextlib.ExitStack() as stack:
-        servers, buses = [], []
+        servers = []
         for name in "abc":
             folder = tmp_path / name
             folder.mkdir()
-            buses.append(free_port())
-            options = ("--cluster-enabled", "yes", "--cluster-port", str(buses[-1]), "--cluster-node-timeout", "1000")
-            servers.append(stack.enter_context(RedisServer(folder, *options, port=free_port())))
+            options = ("--cluster-enabled", "yes", "--cluster-node-timeout", "1000")
+            servers.append(stack.enter_context(RedisServer(folder, *options, port=free_cluster_port())))
 
         async def scene() -> None:
             clients = [connect(f"unix://{server.socket}") for server in servers]
             for place, client in enumerate(clients):
-                first, last = 16384 * place // 3, 16384 * (place + 1) // 3 - 1
-                await client.execute_command("CLUSTER", "ADDSLOTSRANGE", first, last)
+                slots = range(16384 * place // 3, 16384 * (place + 1) // 3)
+                await client.execute_command("CLUSTER", "ADDSLOTS", *slots)
                 await client.execute_command("CLUSTER", "SET-CONFIG-EPOCH", place + 1)
-            for server, bus in zip(servers[1:], buses[1:], strict=True):
-                await clients[0].execute_command("CLUSTER", "MEET", "127.0.0.1", server.port, bus)
+            for server in servers[1:]:
+                await clients[0].execute_command("CLUSTER", "MEET", "127.0.0.1", server.port)
             for client in clients:
                 while (await client.execute_command("CLUSTER INFO"))["cluster_state"] != "ok":  # noqa: ASYNC110  it tells nobody
                     await asyncio.sleep(0)

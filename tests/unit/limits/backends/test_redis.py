@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import subprocess
 from pathlib import Path
 
 import pytest
 
 from ai_client.limits.backends.redis import RedisStore, connect
 from ai_client.limits.lease import Ask, Part, StoreAwayError
-from tests.redis_server import RedisServer, free_port, need_redis
+from tests.redis_server import RedisServer, free_cluster_port, free_port, need_redis, need_tls
 from tests.running import Run
 from tests.wire import CERTIFICATES
 
@@ -105,17 +104,13 @@ def test_keys_that_hold_something_else_are_an_error_that_is_told(run: Run, tmp_p
 
 
 def test_a_cluster(run: Run, tmp_path: Path) -> None:
-    port = free_port()
+    port = free_cluster_port()
     options = ("--cluster-enabled", "yes", "--cluster-config-file", str(tmp_path / "nodes.conf"))
-    with RedisServer(tmp_path, *options, "--cluster-port", str(free_port()), port=port) as server:
-        subprocess.run(
-            ["redis-cli", "-s", str(server.socket), "cluster", "addslotsrange", "0", "16383"],
-            check=True,
-            capture_output=True,
-        )
+    with RedisServer(tmp_path, *options, port=port) as server:
 
         async def scene() -> None:
             client = connect(server.url)
+            await client.execute_command("CLUSTER", "ADDSLOTS", *range(16384))
             while (await client.execute_command("CLUSTER INFO"))["cluster_state"] != "ok":  # noqa: ASYNC110  it tells nobody
                 await asyncio.sleep(0)
             await client.aclose()
@@ -130,11 +125,12 @@ def test_sentinels(run: Run, tmp_path: Path) -> None:
         watch = tmp_path / "sentinel.conf"
         port = free_port()
         watch.write_text(f"port {port}\nsentinel monitor quota 127.0.0.1 {server.port} 1\n")
-        with RedisServer(tmp_path / "sentinel", port=port, config=watch):
+        with RedisServer(tmp_path / "sentinel", "--sentinel", port=port, config=watch):
             run(works(f"redis+sentinel://127.0.0.1:{port}/quota"))
 
 
 def test_sentinels_that_take_tls_only(run: Run, tmp_path: Path) -> None:
+    need_tls(tmp_path)
     (tmp_path / "sentinel").mkdir()
     tls = {"cert": "server.pem", "key": "server.pem", "ca-cert": "ca.pem"}
     files = {name: str(CERTIFICATES / file) for name, file in tls.items()}
@@ -146,7 +142,7 @@ def test_sentinels_that_take_tls_only(run: Run, tmp_path: Path) -> None:
     watch.write_text("\n".join([*lines, f"sentinel monitor quota 127.0.0.1 {port} 1\n"]))
     with (
         RedisServer(tmp_path, "--tls-port", str(port), "--tls-auth-clients", "no", *words),
-        RedisServer(tmp_path / "sentinel", port=watching, config=watch),
+        RedisServer(tmp_path / "sentinel", "--sentinel", port=watching, config=watch),
     ):
         run(works(f"rediss+sentinel://127.0.0.1:{watching}/quota", files["ca-cert"]))
 
