@@ -6,9 +6,11 @@ import asyncio
 
 import pytest
 
+from ai_client.limits.backends.memory import MemoryLimiter
 from ai_client.limits.base import Caller
 from ai_client.testing import FakeClock
 from tests.fleets import SECOND, Node, Town
+from tests.quotas import limits, need
 from tests.virtual import pass_seconds, run_virtually
 
 BATCH = Caller(2, "batch")
@@ -145,6 +147,58 @@ def test_a_heavy_app_takes_nothing_from_a_light_one_on_another_node(part: float)
         await town.close()
 
     run_virtually(scenario)
+
+
+def test_minutes_of_backlog_change_nothing_for_a_light_app() -> None:
+    """Four nodes, each with a call a second; each has a line of a heavy app's calls a minute long, for two minutes."""
+
+    async def scenario(clock: FakeClock) -> None:
+        town = Town(clock, 4, 240, 10**7)
+        heavy = [asyncio.create_task(ask(node, HEAVY, 3.0, 150)) for node in town.nodes]
+        light = [asyncio.create_task(ask(node, LIGHT, 0.25, 150)) for node in town.nodes]
+        await pass_seconds(150)
+        for begin in range(0, 150, 30):
+            found = waits(town.nodes, "light", begin, begin + 30)
+            assert len(found) >= 0.9 * 30
+            assert sum(found) / len(found) <= 3
+        for task in heavy + light:
+            task.cancel()
+        await asyncio.gather(*heavy, *light, return_exceptions=True)
+        await town.close()
+
+    run_virtually(scenario)
+
+
+@pytest.mark.parametrize("crowd", [BATCH, HEAVY])
+def test_for_places_it_is_the_same(crowd: Caller) -> None:
+    """Forty calls at a time for two places that each take two seconds; now and then comes one of another app."""
+
+    async def scenario(clock: FakeClock) -> list[float]:
+        limiter = MemoryLimiter("p", limits(places=2), clock)
+        found: list[float] = []
+
+        async def call(who: Caller) -> float:
+            begun = clock.monotonic_ns()
+            held = await limiter.reserve(need(1), who, begun + 100 * SECOND)
+            waited = clock.monotonic_ns() - begun
+            await pass_seconds(2)
+            held.release()
+            return waited / SECOND
+
+        async def again_and_again() -> None:
+            while True:
+                await call(crowd)
+
+        tasks = [asyncio.create_task(again_and_again()) for _ in range(40)]
+        for _ in range(20):
+            await pass_seconds(10)
+            found.append(await call(LIGHT))
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        return found
+
+    assert max(run_virtually(scenario)) <= 4
 
 
 def test_fifty_share_the_seeds_key_evenly() -> None:

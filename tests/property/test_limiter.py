@@ -94,8 +94,7 @@ def test_a_crowd_leaves_nothing_behind(rules: Settings, seed: int) -> None:
         for end in ends:
             assert end is None or isinstance(end, asyncio.CancelledError), end
         assert (limiter.running, limiter.waiting, crowd.inside) == (0, 0, 0)
-        assert limiter._line.total == (0, 0, 0, 0, 0)
-        assert not limiter._line._flows
+        assert not limiter._line.callers
         assert limiter._timer is None
         assert len(limiter._line) == 0
         _never_too_much(crowd.granted, rules)

@@ -56,7 +56,7 @@ class Limits:
     ageing_seconds: float = key(
         _PAUSE,
         6.0,
-        "How much longer waiting makes up for one level of priority; 0: those who wait go in order of arrival.",
+        "How much longer waiting makes up for one level of priority; 0: priority does not count.",
         unit="seconds",
     )
 

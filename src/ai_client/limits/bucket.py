@@ -83,6 +83,10 @@ class Bucket:
         """Nanoseconds in which `units` grow back."""
         return units * self._period // self._rate
 
+    def part_ns(self, _units: int) -> int:
+        """It is nobody else's."""
+        return 0
+
     def lower(self, units: int, now_ns: int) -> None:
         """Somebody who knows says that no more than `units` are left."""
         self.wait_ns(0, now_ns)

@@ -33,6 +33,9 @@ class Meter(Protocol):
     def cost_ns(self, units: int) -> int:
         """In what time the whole limit yields `units`."""
 
+    def part_ns(self, units: int) -> int:
+        """In what time this process's part of a fleet's limit yields `units`; 0 where it has all of one."""
+
     def lower(self, units: int, now_ns: int) -> None:
         """Somebody who knows says that no more than `units` are left."""
 
@@ -272,15 +275,17 @@ class Gate:
         while self._waiting:
             head = self._line.head
             if head.future.done():  # given up, but not yet back to say so
-                self._remove(head, served=False)
+                self._line.leave(head)
+                self._left(head)
                 continue
             wait = self._wait_ns(head.need)
             if wait > 0:
                 self._timer = head.future.get_loop().call_later(wait / 1e9, self.advance)
             if wait:
                 return
-            self._remove(head, served=True)
             self._running += 1
+            self._line.serve(head, self._clock.monotonic_ns(), self._part_ns(head.need))
+            self._left(head)
             for kind, meter in self._meters:
                 meter.take(head.need[kind])
             head.future.set_result(None)
@@ -300,6 +305,14 @@ class Gate:
             longest = max(longest, wait)
         return longest
 
+    def _part_ns(self, need: Need) -> int:
+        """In what time `need` should come here, where the others of a fleet have their parts as well; 0 where it is
+        not they who are waited for.
+        """
+        if self._cap and self._running >= self._cap:
+            return 0
+        return max((meter.part_ns(need[kind]) for kind, meter in self._meters), default=0)
+
     def _put_back(self, need: Need, short: Meter) -> None:
         """All or nothing: what was taken before the meter that is short."""
         for kind, meter in self._meters:
@@ -307,8 +320,7 @@ class Gate:
                 return
             meter.take(-need[kind])
 
-    def _remove(self, waiter: Waiter, *, served: bool) -> None:
-        self._line.leave(waiter, served=served)
+    def _left(self, waiter: Waiter) -> None:
         self._waiting -= 1
         if not self._waiting:
             self._departures.pause()
@@ -316,7 +328,8 @@ class Gate:
 
     def _withdraw(self, waiter: Waiter) -> None:
         if waiter.order:
-            self._remove(waiter, served=False)
+            self._line.leave(waiter)
+            self._left(waiter)
         self.advance()
 
     # ---- refusing

@@ -1,180 +1,217 @@
 """The order of those who wait: by priority, outweighed in time by waiting; fairly between apps. No clock, no I/O.
 
-Each waiter has a tag, in nanoseconds, and the smallest goes first: `start - priority × ageing`. `start` is the moment
-of arrival where nobody of that priority waits. Otherwise it is the start of the one served last at that priority or,
-where the app has others there, the moment at which they will have had their turn if everybody gets his share:
-start-time fair queueing (P. Goyal, H. Vin and H. Cheng, SIGCOMM 1996), where an app's rate is its weight among those
-who wait at its priority or above. No start lies further back than ten levels' ageing, and tags never change: whoever
-waits long enough goes first. One level of priority is worth `ageing`.
+Those of one priority are a rank. Within it, start-time fair queueing (P. Goyal, H. Vin and H. Cheng, SIGCOMM 1996):
+each has a start, and the smallest goes first. That is the start of the one served last or, where it is later, the
+moment at which the app's calls before will have had their turn, waiting ones or not. Starts are counted in what is
+spent, by weight: how fast the rank is served does not matter, be it by a fiftieth of a limit or by places.
+
+Between ranks, time counts: each has a moment since which it has waited for its turn, and the earliest `since -
+priority × ageing` goes first. When it has had one, its moment is now if nobody else waits. Otherwise it moves on by
+what a turn takes of late, as many times as it would be passed over if all apps shared, and to where the rank is as
+urgent as the most urgent one. So nobody waits for ever, but whom waiting has lifted is an equal, and no more.
 """
 
 from __future__ import annotations
 
 import asyncio
-from bisect import bisect_left, insort
-from collections.abc import Iterator
+from bisect import bisect_left, bisect_right, insort
 from itertools import islice
 
 from ai_client.limits.base import NOTHING, Caller, Need
 
 _COUNTED = 256  # those before a newcomer are added up one by one to here; beyond, by their average
-_LOOKED_AT = 1000  # of more who wait, the fleet's store is asked for those first
+_FINE = 1_000_000  # of a start: so that small costs can be divided by large weights
+_LEVELS = 10  # of priority, at most
+_TURNS = 16  # over which it is averaged how long one takes
 
 
 class Waiter:
     """One attempt in the line."""
 
-    __slots__ = ("flow", "future", "need", "order", "plain", "spacing", "start", "tag")
+    __slots__ = ("flow", "future", "need", "order", "spacing", "start")
 
-    def __init__(self, start: int, order: int, flow: _Flow, need: Need, future: asyncio.Future[None]) -> None:
-        self.start = start
-        self.tag = 0
-        self.plain = 0
-        self.spacing = 0
-        self.order = order
+    def __init__(self, flow: _Flow, order: int, need: Need, spacing: int, future: asyncio.Future[None]) -> None:
         self.flow = flow
+        self.start = flow.next_start
+        self.order = order
         self.need = need
+        self.spacing = spacing
         self.future = future
 
     def __lt__(self, other: Waiter) -> bool:
-        return (self.tag, self.order) < (other.tag, other.order)
+        return (self.start, self.order) < (other.start, other.order)
 
 
 class _Flow:
-    """An app's calls of one priority while some are in the line: how many, and when they will have had their turn."""
+    """An app's calls of one priority, while any of that priority wait: how many do, and when they will have had their
+    turn.
+    """
 
-    __slots__ = ("count", "finish", "key", "last", "weight")
+    __slots__ = ("caller", "count", "finish", "last", "rank")
 
-    def __init__(self, key: tuple[str, int], weight: int) -> None:
-        self.key = key
+    def __init__(self, rank: _Rank, caller: Caller) -> None:
+        self.rank = rank
+        self.caller = caller
         self.count = 0
         self.finish = 0
         self.last = 0
-        self.weight = weight
+
+    @property
+    def next_start(self) -> int:
+        return max(self.rank.served, self.finish, self.last)
+
+
+class _Rank:
+    """Those of one priority, in order."""
+
+    __slots__ = ("flows", "priority", "served", "since", "total", "waiters", "weight")
+
+    def __init__(self, priority: int, now_ns: int) -> None:
+        self.priority = priority
+        self.since = now_ns
+        self.served = 0  # the start of the one served last
+        self.waiters: list[Waiter] = []
+        self.total = NOTHING
+        self.weight = 0  # of the apps that wait
+        self.flows: dict[tuple[str, int], _Flow] = {}
+
+    def first(self, count: int) -> Need:
+        """What the first so many of them need together."""
+        if count >= len(self.waiters):
+            return self.total
+        if count > _COUNTED:
+            a, b, c, d, e = (units * count // len(self.waiters) for units in self.total)
+            return a, b, c, d, e
+        total = NOTHING
+        for waiter in islice(self.waiters, count):
+            total = plus(total, waiter.need)
+        return total
 
 
 class Line:
     """Those who wait, in order."""
 
-    __slots__ = ("_flows", "_order", "_served", "_sum", "_waiters", "ageing_ns")
+    __slots__ = ("_order", "_passed_ns", "_ranks", "_seen_ns", "ageing_ns")
 
     def __init__(self, ageing_ns: int) -> None:
-        """`ageing_ns` is how much waiting outweighs one level of priority."""
+        """`ageing_ns` is how much waiting outweighs one level of priority; at 0 there is one rank for all."""
         self.ageing_ns = ageing_ns
-        self._waiters: list[Waiter] = []
-        self._sum = NOTHING
-        self._flows: dict[tuple[str, int], _Flow] = {}
-        self._served: dict[int, int] = {}  # by priority, while somebody of it waits: the start of the one served last
+        self._ranks: dict[int, _Rank] = {}  # where somebody waits
         self._order = 0
+        self._seen_ns = 0  # when somebody was served last
+        self._passed_ns = 0  # of the time until then, what no turn was said to take yet
 
     def __len__(self) -> int:
-        return len(self._waiters)
-
-    def __iter__(self) -> Iterator[Waiter]:
-        """In order, the next one first."""
-        return iter(self._waiters)
+        return sum(len(rank.waiters) for rank in self._ranks.values())
 
     @property
     def head(self) -> Waiter:
         """Who is next. There must be somebody."""
-        return self._waiters[0]
+        return self._next.waiters[0]
 
     @property
     def callers(self) -> list[tuple[Caller, int]]:
         """Whose calls wait, at which priority, and how many of them."""
-        return [(Caller(flow.key[1], flow.key[0], flow.weight), flow.count) for flow in self._flows.values()]
-
-    @property
-    def total(self) -> Need:
-        """What all of them need together."""
-        return self._sum
+        flows = (flow for rank in self._ranks.values() for flow in rank.flows.values())
+        return [(flow.caller, flow.count) for flow in flows if flow.count]
 
     def urgent(self, now_ns: int) -> tuple[int, int, Need]:
         """The highest priority that waits, the level to which waiting has brought the next one, if that is higher; and
         what all of that priority need, with the next one. Without ageing nobody goes before another: 0 and 0.
         """
-        ageing = self.ageing_ns
-        if not ageing:
-            return 0, 0, self._sum
-        rank = max(priority for _, priority in self._flows)
-        head = self._waiters[0]
-        level = max(rank, (now_ns - head.tag) // ageing)
-        if all(priority == rank for _, priority in self._flows):
-            return rank, level, self._sum
-        total = head.need if head.flow.key[1] < rank else NOTHING
-        for waiter in islice(self._waiters, _LOOKED_AT):
-            if waiter.flow.key[1] == rank:
-                total = plus(total, waiter.need)
-        return rank, level, total
+        top = self._ranks[max(self._ranks)]
+        if not self.ageing_ns:
+            return 0, 0, top.total
+        rank = self._next
+        level = max(top.priority, rank.priority + (now_ns - rank.since) // self.ageing_ns)
+        return top.priority, level, top.total if rank is top else plus(top.total, rank.waiters[0].need)
 
     def precedes(self, priority: int, now_ns: int) -> bool:
         """Would one of this priority, arriving now, surely go before all of them?"""
-        return not self._waiters or now_ns - priority * self.ageing_ns < self._waiters[0].plain
+        mine = now_ns - priority * self.ageing_ns
+        return all(mine < self._due(rank)[0] for rank in self._ranks.values()) and priority not in self._ranks
 
     def before(self, caller: Caller, now_ns: int) -> tuple[int, Need]:
         """How many would go before one who arrives now, and what they need together."""
-        tag = self._start(caller, now_ns) - caller.priority * self.ageing_ns
-        place = bisect_left(self._waiters, tag + 1, key=lambda waiter: waiter.tag)
-        count = len(self._waiters)
-        if place == count:
-            return place, self._sum
-        if place <= _COUNTED:
-            total = NOTHING
-            for waiter in islice(self._waiters, place):
-                total = plus(total, waiter.need)
-            return place, total
-        a, b, c, d, e = self._sum
-        return place, (
-            a * place // count,
-            b * place // count,
-            c * place // count,
-            d * place // count,
-            e * place // count,
-        )
+        priority = self._priority(caller)
+        rank = self._ranks.get(priority) or _Rank(priority, now_ns)
+        flow = rank.flows.get((caller.app, caller.priority)) or _Flow(rank, caller)
+        own = bisect_right(rank.waiters, flow.next_start, key=lambda waiter: waiter.start)
+        place, total = own, rank.first(own)
+        for other in self._ranks.values():
+            if other is not rank and self._due(other) < self._due(rank):
+                # those whom waiting has lifted take turns with the rank
+                count = len(other.waiters) if other.priority > priority else min(len(other.waiters), own + 1)
+                place, total = place + count, plus(total, other.first(count))
+        return place, total
 
     def join(self, caller: Caller, need: Need, cost_ns: int, now_ns: int, future: asyncio.Future[None]) -> Waiter:
         """Take a place. `cost_ns` is in what time the whole limit yields `need`."""
-        start = self._start(caller, now_ns)
+        if not self._ranks:
+            self._seen_ns, self._passed_ns = now_ns, 0
+        priority = self._priority(caller)
+        rank = self._ranks.get(priority)
+        if rank is None:
+            rank = self._ranks[priority] = _Rank(priority, now_ns)
         key = (caller.app, caller.priority)
-        flow = self._flows.get(key)
+        flow = rank.flows.get(key)
         if flow is None:
-            flow = self._flows[key] = _Flow(key, caller.weight)
-            self._served.setdefault(caller.priority, start)
-        flow.count += 1
-        rivals = sum(each.weight for each in self._flows.values() if each.key[1] >= caller.priority)
+            flow = rank.flows[key] = _Flow(rank, caller)
+        if not flow.count:
+            flow.caller = caller
+            rank.weight += caller.weight
         self._order += 1
-        waiter = Waiter(start, self._order, flow, need, future)
-        waiter.spacing = cost_ns * rivals // flow.weight
-        waiter.tag = start - caller.priority * self.ageing_ns
-        waiter.plain = now_ns - caller.priority * self.ageing_ns
-        flow.finish = start + waiter.spacing
-        flow.last = start
-        insort(self._waiters, waiter)
-        self._sum = plus(self._sum, need)
+        waiter = Waiter(flow, self._order, need, max(cost_ns, 1) * _FINE // flow.caller.weight, future)
+        flow.count += 1
+        flow.last = waiter.start
+        flow.finish = waiter.start + waiter.spacing
+        insort(rank.waiters, waiter)
+        rank.total = plus(rank.total, need)
         return waiter
 
-    def leave(self, waiter: Waiter, *, served: bool) -> None:
-        """Give a place up, be it because one is served or because one gives up."""
-        place = bisect_left(self._waiters, waiter)
-        del self._waiters[place]
-        self._sum = minus(self._sum, waiter.need)
-        flow = waiter.flow
-        priority = flow.key[1]
-        if served:
-            self._served[priority] = max(self._served[priority], waiter.start)
+    def serve(self, waiter: Waiter, now_ns: int, part_ns: int = 0) -> None:
+        """It is this one's turn: out of the line. `part_ns` is in what time it should have come where nobody else waits
+        here, but others elsewhere have turns as well; 0 where there are none.
+        """
+        rank = waiter.flow.rank
+        rank.served = max(rank.served, waiter.start)
+        passed = self._passed_ns + now_ns - self._seen_ns
+        turn = passed // _TURNS
+        self._seen_ns, self._passed_ns = now_ns, passed - turn
+        if len(self._ranks) > 1:
+            levels = max(self._ranks) - rank.priority
+            turn = turn * sum(each.weight for each in self._ranks.values()) // rank.weight
         else:
-            flow.finish -= waiter.spacing
-        flow.count -= 1
-        if not flow.count:  # what it had ahead of it counts no more: only who waits is shared among
-            del self._flows[flow.key]
-            if not any(each.key[1] == priority for each in self._flows.values()):
-                del self._served[priority]
+            levels, turn = (_LEVELS, part_ns) if part_ns else (0, 0)
+        rank.since = min(now_ns, max(rank.since + turn, now_ns - levels * self.ageing_ns))
+        self._remove(waiter)
 
-    def _start(self, caller: Caller, now_ns: int) -> int:
-        served = self._served.get(caller.priority)
-        start = now_ns if served is None else max(served, now_ns - 10 * self.ageing_ns)
-        flow = self._flows.get((caller.app, caller.priority))
-        return start if flow is None else max(start, flow.finish, flow.last)
+    def leave(self, waiter: Waiter) -> None:
+        """Give a place up."""
+        waiter.flow.finish -= waiter.spacing
+        self._remove(waiter)
+
+    def _remove(self, waiter: Waiter) -> None:
+        flow = waiter.flow
+        rank = flow.rank
+        del rank.waiters[bisect_left(rank.waiters, waiter)]
+        rank.total = minus(rank.total, waiter.need)
+        flow.count -= 1
+        if not flow.count:
+            rank.weight -= flow.caller.weight
+        if not rank.waiters:
+            del self._ranks[rank.priority]
+
+    def _priority(self, caller: Caller) -> int:
+        return caller.priority if self.ageing_ns else 0
+
+    def _due(self, rank: _Rank) -> tuple[int, int]:
+        """The smallest is next."""
+        return rank.since - rank.priority * self.ageing_ns, -rank.priority
+
+    @property
+    def _next(self) -> _Rank:
+        return min(self._ranks.values(), key=self._due)
 
 
 def plus(a: Need, b: Need) -> Need:

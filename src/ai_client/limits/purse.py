@@ -124,6 +124,10 @@ class Purse:
         """In what time the whole limit yields `units`."""
         return units * self.rate.period_ns // self.rate.amount
 
+    def part_ns(self, units: int) -> int:
+        """In what time the part that has come here of late yields `units`; 0 where this member's share is spent."""
+        return 0 if self.share is not None else self.cost_ns(units) * self._crowd // WHOLE
+
     def available(self, now_ns: int) -> int:
         """Whole units in hand; of the share when there are more."""
         self.prune(now_ns)

@@ -41,6 +41,9 @@ def test_who_shares_with_others_has_to_expect_longer_waits(purse: Purse) -> None
     purse.lend(0, SECOND, 4 * WHOLE)
     assert purse.wait_behind_ns(5, 0, 0) == 2 * SECOND
     assert purse.cost_ns(5) == SECOND // 2
+    assert purse.part_ns(5) == 2 * SECOND
+    purse.go_alone(WHOLE // 4, 0)
+    assert purse.part_ns(5) == 0, "there is nobody to share with"
 
 
 def test_the_youngest_goes_back_and_debt_is_owed(purse: Purse) -> None:
