@@ -11,10 +11,8 @@ import sys
 import tempfile
 from pathlib import Path
 
-import msgspec
-
 from release.check import SUMS, problems, sums
-from release.sbom import document, project_of, read_lock
+from release.lock import document, project_of, read_lock
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -56,8 +54,7 @@ def make(folder: Path, commit: str) -> None:
         (wheel,) = folder.glob("*.whl")
         version = wheel.name.split("-")[1]
         stamp = dt.datetime.fromtimestamp(epoch, dt.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-        bill = msgspec.json.encode(document(project, lock, version, stamp))
-        (folder / f"ai_client-{version}.cdx.json").write_bytes(msgspec.json.format(bill, indent=2) + b"\n")
+        (folder / f"ai_client-{version}.cdx.json").write_bytes(document(project, lock, version, stamp))
     (folder / SUMS).write_text(sums(folder))
 
 

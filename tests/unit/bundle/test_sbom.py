@@ -14,7 +14,7 @@ WHEELS = [Wheel("typing_extensions", "4.0", "", "ff", {}), Wheel("Click", "8.0",
 
 def test_it_names_each_package_its_sum_and_its_licence() -> None:
     told = json.loads(sbom(RELEASE, WHEELS))
-    assert (told["bomFormat"], told["specVersion"]) == ("CycloneDX", "1.5")
+    assert (told["bomFormat"], told["specVersion"]) == ("CycloneDX", "1.6")
     click, typing = told["components"]
     assert click["purl"] == "pkg:pypi/click@8.0"
     assert click["hashes"] == [{"alg": "SHA-256", "content": "ee"}]

@@ -1,24 +1,24 @@
-"""A bill of materials in CycloneDX 1.6 (ECMA-424), made from the lock alone: what is in it, is what was tested.
+"""The lock, and the bill of materials that is made from it alone: what is in it, is what was tested.
 
 `required` are packages that `pip install ai-client` brings, `optional` those of its extras. The development environment
-is not shipped and not listed. No clock and no chance: the same lock gives the same document.
+is not shipped and not listed.
 """
 
 from __future__ import annotations
 
 import re
 import tomllib
-import uuid
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
 import msgspec
 
+from ai_client.bundle.sbom import Part, bill, normal
+
 _PACKAGE: Final = re.compile(r"(?P<name>[A-Za-z0-9._-]+)==(?P<version>\S+?)(?:\s*;\s*(?P<marker>.*?))?\s*\\?")
 _HASH: Final = re.compile(r"\s+--hash=sha256:([0-9a-f]{64})")
 _VIA: Final = re.compile(r"\s+# +(?:via +)?(?P<name>[A-Za-z0-9._-]+)(?: \(.*\))?")
 _REQUIREMENT: Final = re.compile(r"(?P<name>[A-Za-z0-9._-]+)(?:\[(?P<extras>[^\]]*)\])?")
-_NAMESPACE: Final = uuid.UUID("6f9c1f0e-4a35-5b0b-9b77-1f2b8f0f6a11")
 
 
 class Locked(msgspec.Struct, frozen=True):
@@ -29,11 +29,6 @@ class Locked(msgspec.Struct, frozen=True):
     marker: str
     hashes: tuple[str, ...]
     wanted_by: frozenset[str]
-
-    @property
-    def purl(self) -> str:
-        """Its package URL."""
-        return f"pkg:pypi/{self.name}@{self.version}"
 
 
 def read_lock(text: str) -> list[Locked]:
@@ -65,73 +60,43 @@ def read_lock(text: str) -> list[Locked]:
     return packages
 
 
-def document(project: Mapping[str, Any], lock: Sequence[Locked], version: str, timestamp: str) -> dict[str, Any]:
+def document(project: Mapping[str, Any], lock: Sequence[Locked], version: str, timestamp: str) -> bytes:
     """The bill: `project` is `[project]` of pyproject.toml, `timestamp` in RFC 3339.
 
     Raises ValueError when something the project asks for is not in the lock.
     """
     required = _closure(project["dependencies"], lock)
     extras = [each for wanted in project.get("optional-dependencies", {}).values() for each in wanted]
-    everything = _closure([*project["dependencies"], *extras], lock)
-    shipped = [each for each in lock if each.name in everything]
+    asked = [*project["dependencies"], *extras]
+    everything = _closure(asked, lock)
     own = f"pkg:pypi/{project['name']}@{version}"
-    direct = {_name(each) for each in (*project["dependencies"], *extras)}
-    dependencies = [{"ref": own, "dependsOn": sorted(each.purl for each in shipped if each.name in direct)}]
-    dependencies += [
-        {"ref": each.purl, "dependsOn": sorted(other.purl for other in shipped if each.name in other.wanted_by)}
-        for each in shipped
-    ]
-    bill: dict[str, Any] = {
-        "$schema": "http://cyclonedx.org/schema/bom-1.6.schema.json",
-        "bomFormat": "CycloneDX",
-        "specVersion": "1.6",
-        "version": 1,
-        "metadata": {
-            "timestamp": timestamp,
-            "component": {
-                "type": "application",
-                "bom-ref": own,
-                "name": project["name"],
-                "version": version,
-                "description": project["description"],
-                "licenses": [{"license": {"id": project["license"]}}],
-                "purl": own,
-            },
-        },
-        "components": [_component(each, required) for each in shipped],
-        "dependencies": dependencies,
+    whole = {
+        "bom-ref": own,
+        "name": project["name"],
+        "version": version,
+        "description": project["description"],
+        "licenses": [{"license": {"id": project["license"]}}],
+        "purl": own,
     }
-    # of the content, so that the same content has the same number
-    serial = uuid.uuid5(_NAMESPACE, msgspec.json.encode(bill).decode())
-    return {**bill, "serialNumber": f"urn:uuid:{serial}"}
+    parts = [
+        Part(
+            name=each.name,
+            version=each.version,
+            files=each.hashes,
+            scope="required" if each.name in required else "optional",
+            environment=each.marker,
+            needs=frozenset(other.name for other in lock if each.name in other.wanted_by),
+        )
+        for each in lock
+        if each.name in everything
+    ]
+    return bill(whole, {_name(each) for each in asked}, parts, timestamp)
 
 
 def project_of(pyproject: str) -> dict[str, Any]:
     """`[project]` of the text of a pyproject.toml."""
     project: dict[str, Any] = tomllib.loads(pyproject)["project"]
     return project
-
-
-def _component(package: Locked, required: frozenset[str]) -> dict[str, Any]:
-    component: dict[str, Any] = {
-        "type": "library",
-        "bom-ref": package.purl,
-        "name": package.name,
-        "version": package.version,
-        "scope": "required" if package.name in required else "optional",
-        "purl": package.purl,
-        # of each file that may be installed: an installation takes the one that fits its machine
-        "externalReferences": [
-            {
-                "type": "distribution",
-                "url": package.purl,  # whichever index it comes from: the hashes say what it has to be
-                "hashes": [{"alg": "SHA-256", "content": each} for each in package.hashes],
-            }
-        ],
-    }
-    if package.marker:
-        component["properties"] = [{"name": "ai-client:environment", "value": package.marker}]
-    return component
 
 
 def _closure(wanted: Iterable[str], lock: Sequence[Locked]) -> frozenset[str]:
@@ -152,7 +117,7 @@ def _closure(wanted: Iterable[str], lock: Sequence[Locked]) -> frozenset[str]:
 
 
 def _name(requirement: str) -> str:
-    return re.sub(r"[-_.]+", "-", _read(requirement)["name"]).lower()
+    return normal(_read(requirement)["name"])
 
 
 def _extras(requirement: str) -> list[str]:
