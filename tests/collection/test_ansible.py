@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +32,12 @@ def plain(hosts: dict[str, dict[str, Any]]) -> dict[str, dict[str, str]]:
 
 
 @pytest.mark.parametrize(
-    ("ini", "yaml"), [("production/hosts.ini", "production/hosts.yml"), ("examples/zones.ini", "examples/zones.yml")]
+    ("ini", "yaml"),
+    [
+        ("production/hosts.ini", "production/hosts.yml"),
+        ("examples/zones.ini", "examples/zones.yml"),
+        ("examples/workers.ini", "examples/workers.yml"),
+    ],
 )
 def test_an_inventory_says_the_same_in_both_languages(tmp_path: Path, ini: str, yaml: str) -> None:
     ours, theirs = listed(tmp_path, ini), listed(tmp_path, yaml)
@@ -45,6 +51,37 @@ def test_an_inventory_says_the_same_in_both_languages(tmp_path: Path, ini: str, 
 def test_fifty_workers_are_fifty(tmp_path: Path) -> None:
     hosts = listed(tmp_path, "examples/workers.yml")["_meta"]["hostvars"]
     assert sorted(hosts) == [f"worker{number:02}" for number in range(1, 51)]
+
+
+def test_keys_are_read_from_a_vault_and_with_its_password_only(tmp_path: Path) -> None:
+    shutil.copytree(ROOT / "inventory" / "examples" / "vault", tmp_path / "inventory")
+    variables = tmp_path / "inventory" / "group_vars" / "production"
+    (variables / "vault.yml.example").rename(variables / "vault.yml")
+    (tmp_path / "password").write_text("a password")
+    ansible(tmp_path, "ansible-vault", "encrypt", "--vault-password-file", "password", str(variables / "vault.yml"))
+    asked = ("web-02", "-i", "inventory/hosts.yml", "-m", "debug", "-a", "msg={{ ai_api_key }},{{ ai_api_keys }}")
+    told = ansible(tmp_path, "ansible", *asked, "--vault-password-file", "password")
+    assert "hs_put_in_the_key,{'holysheep.second': 'hs_put_in_another_key'}" in told
+    with pytest.raises(AssertionError, match="vault"):
+        ansible(tmp_path, "ansible", *asked)
+
+
+@pytest.mark.parametrize("place", ["site/files", "inventory"])
+def test_a_file_is_found_beside_what_was_asked_for(tmp_path: Path, place: str) -> None:
+    """The playbook that is run imports one of the collection's, which is where Ansible itself would look."""
+    (tmp_path / "collections").symlink_to(ROOT)
+    for folder in ("site/files", "inventory"):
+        (tmp_path / folder).mkdir(parents=True)
+    python = PROGRAMS / "python"
+    (tmp_path / "inventory" / "hosts").write_text(
+        f"here ansible_connection=local ansible_become=false ansible_python_interpreter={python}\n"
+    )
+    (tmp_path / "site" / "play.yml").write_text("- import_playbook: ai_client.fleet.uninstall\n")
+    words = ("-i", "inventory/hosts", "site/play.yml", "--check", "-e", "ansible_become=false")
+    with pytest.raises(AssertionError, match=r"there is no file ca\.pem"):
+        ansible(tmp_path, "ansible-playbook", *words, "-e", "ai_custom_ca=ca.pem")
+    (tmp_path / place / "ca.pem").write_text("PEM")
+    assert "failed=0" in ansible(tmp_path, "ansible-playbook", *words, "-e", "ai_custom_ca=ca.pem")
 
 
 def test_the_collection_is_built_installed_and_run_from_its_file(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ import pytest
 from ai_client.config.load import load
 from ansible_collections.ai_client.fleet.plugins.module_utils.spec import read_spec
 from ansible_collections.ai_client.fleet.plugins.plugin_utils import configuration, desired
-from tests.collection.programs import PROGRAMS, ROOT, surroundings
+from tests.collection.programs import PROGRAMS, ROOT, need_ansible, surroundings
 from tests.collection.test_desired import RELEASE, values
 from tests.gateway import child, simulated
 from tests.running import Run
@@ -175,6 +175,7 @@ def test_a_daemon_that_has_one_key_answers_with_it_or_not_at_all(
 
 def test_no_key_is_shown_however_much_is_asked_for(tmp_path: Path) -> None:
     """The whole way from the variables to the node's answer and back, on this machine, where nothing is changed."""
+    need_ansible()
     (tmp_path / "collections").symlink_to(ROOT)
     canaries: dict[str, object] = {"ai_api_key": "hs_canary_1", "ai_api_key_next": "hs_canary_2"}
     canaries |= {

@@ -14,6 +14,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from ansible import context
 from ansible.errors import AnsibleActionFail
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible.module_utils.common.yaml import yaml_load
@@ -28,7 +29,6 @@ _PROBE = (
     "ls -1d {root}/releases/*/.complete 2>/dev/null; true"
 )
 _FOUND = re.compile(r"FOUND (\S+) (\S+)")
-
 
 _OF_THE_NODE = ("absent", "previous", "proven", "rotated", "asked")
 """What is done with the releases that the node has."""
@@ -79,9 +79,9 @@ class ActionModule(ActionBase):
             values,
             release,
             desired.parts(known.get("ansible_run_tags", ["all"]), known.get("ansible_skip_tags", [])),
-            self._certificates(values["ai_custom_ca"]),
+            _certificates(values["ai_custom_ca"], known),
             str(known.get("_raw_params", "")),
-            self._certificates(values["ai_redis_ca"]),
+            _certificates(values["ai_redis_ca"], known),
             coming=coming,
         )
         asked = {"state": state, "spec": spec, "secrets": secrets, "check": self._task.check_mode}
@@ -161,14 +161,6 @@ class ActionModule(ActionBase):
             for variable in variables:
                 given[name] = given.get(name) or os.environ.get(variable, "")
 
-    def _certificates(self, value: Any) -> str:
-        """The text of the certificate authorities to trust, empty for the system's."""
-        if value in (False, "", None, "false", "False", "no"):
-            return ""
-        name = "custom-ca-bundle.crt" if value in (True, "true", "True", "yes") else str(value)
-        path = Path(self._find_needle("files", name))
-        return path.read_text(encoding="ascii")
-
     def _probe(self, known: dict[str, Any]) -> tuple[str, str, set[str]]:
         """The node's Python and architecture, and the releases that stand there whole."""
         python = self._python(known)
@@ -179,3 +171,20 @@ class ActionModule(ActionBase):
             raise AnsibleActionFail(f"the node's Python ({python}) does not run: {words}")
         complete = [line.split("/")[-2] for line in told["stdout"].splitlines() if line.endswith("/.complete")]
         return found[1], found[2], set(complete)
+
+
+def _certificates(value: Any, known: dict[str, Any]) -> str:
+    """The text of the certificate authorities to trust, empty for the system's."""
+    if value in (False, "", None, "false", "False", "no"):
+        return ""
+    name = "custom-ca-bundle.crt" if value in (True, "true", "True", "yes") else str(value)
+    # Ansible's own search begins at the playbook that is imported, which is one of the collection's: nobody keeps files there
+    asked_for = [os.path.dirname(str(each)) for each in context.CLIARGS.get("args", ())]
+    places = [*asked_for, known.get("playbook_dir"), known.get("inventory_dir"), ""]
+    for place in (Path(each).absolute() for each in places if each is not None):
+        for path in (place / "files" / name, place / name):
+            if path.is_file():
+                return path.read_text(encoding="ascii")
+    raise AnsibleActionFail(
+        f"there is no file {name}, here, beside the playbook or beside the inventory, nor in files/ there"
+    )
