@@ -9,6 +9,7 @@ VENV := .venv
 SDK_VENV := .venv-sdk
 LOCK_VENV := .venv-lock
 ANSIBLE_VENV := .venv-ansible
+SANITY_VENV := .venv-sanity
 FUZZ_VENV := .venv-fuzz
 # An hour for all of them together; `make fuzz FUZZ_SECONDS=60` for a look.
 FUZZ_SECONDS := 3600
@@ -94,12 +95,10 @@ lab-down: ## stop the nodes and remove them
 
 ansible: $(ANSIBLE_VENV)/.ready ## install ansible-core and ansible-lint into .venv-ansible, from their lock
 
-# The rest of them installs its tools from the network first.
-SANITY := action-plugin-docs changelog empty-init ignores line-endings no-assert no-get-exception no-illegal-filenames \
-  no-smart-quotes replace-urlopen shebang shellcheck symlinks use-argspec-type-path use-compat-six
-
-sanity: $(ANSIBLE_VENV)/.ready ## those of ansible-test's sanity tests that install nothing
-	@cd ansible_collections/ai_client/fleet && $(CURDIR)/$(ANSIBLE_VENV)/bin/ansible-test sanity --color no $(foreach name,$(SANITY),--test $(name))
+# It makes an environment for each of its tools, below its home.
+sanity: $(SANITY_VENV)/.ready ## all of ansible-test's sanity tests, for this Python: some minutes
+	@cd ansible_collections/ai_client/fleet && HOME="$(CURDIR)/$(SANITY_VENV)" $(CURDIR)/$(ANSIBLE_VENV)/bin/ansible-test sanity \
+	  --color no --python "$$($(CURDIR)/$(ANSIBLE_VENV)/bin/python -c 'import sys; print("%d.%d" % sys.version_info[:2])')"
 
 fuzz: $(FUZZ_VENV)/.ready ## look for bytes that break a parser, FUZZ_SECONDS (3600) for all; finds go to tests/fuzz/corpus
 	@for target in $(FUZZED); do \
@@ -132,6 +131,9 @@ lock: $(LOCK_VENV)/.ready ## resolve the locked environments anew
 	  -o requirements/sdk-1.12.0.txt pyproject.toml requirements/sdk-1.12.0.in
 	@UV_CUSTOM_COMPILE_COMMAND="make lock" $(LOCK_VENV)/bin/uv pip compile --quiet --universal --upgrade --generate-hashes \
 	  --no-emit-index-url --no-emit-find-links --python-version 3.11 -o requirements/ansible.txt requirements/ansible.in
+	@$(MAKE) ansible && UV_CUSTOM_COMPILE_COMMAND="make lock" $(LOCK_VENV)/bin/uv pip compile --quiet --universal --generate-hashes \
+	  --no-annotate --no-emit-index-url --no-emit-find-links --python-version 3.11 -o requirements/sanity.txt \
+	  $(ANSIBLE_VENV)/lib/python3*/site-packages/ansible_test/_data/requirements/sanity.*.txt
 	@for python in 3.11 3.12 3.13; do \
 	  UV_CUSTOM_COMPILE_COMMAND="make lock" $(LOCK_VENV)/bin/uv pip compile --quiet --upgrade --generate-hashes --no-annotate \
 	    --no-emit-index-url --no-emit-find-links --python-version $$python --python-platform x86_64-manylinux_2_28 \
@@ -148,7 +150,7 @@ clean: ## remove what tools and tests left behind
 	@find src tests bench -name __pycache__ -type d -prune -exec rm -rf {} +
 
 distclean: clean ## the same, and the environments
-	@rm -rf $(VENV) $(SDK_VENV) $(LOCK_VENV) $(ANSIBLE_VENV) $(FUZZ_VENV) .fuzz
+	@rm -rf $(VENV) $(SDK_VENV) $(LOCK_VENV) $(ANSIBLE_VENV) $(SANITY_VENV) $(FUZZ_VENV) .fuzz
 
 # ------------------------------------------------------------------------------------------------------- environments
 
@@ -202,6 +204,16 @@ $(ANSIBLE_VENV)/.ready: requirements/ansible.txt
 	$(call venv,$(ANSIBLE_VENV))
 	@echo "Installing ansible-core and ansible-lint into $(ANSIBLE_VENV) ..."
 	@$(ANSIBLE_VENV)/bin/python $(PIP) install --no-deps --require-hashes -r requirements/ansible.txt
+	@touch $@
+
+# ansible-test hands no variable of pip's on, so that its tools come from the lock is said in a file. And it fetches pip itself from
+# a server of Ansible's own, unless it has it already: Python brings one along.
+$(SANITY_VENV)/.ready: requirements/sanity.txt $(ANSIBLE_VENV)/.ready
+	@echo "Fetching the tools of ansible-test into $(SANITY_VENV) ..."
+	@rm -rf $(SANITY_VENV) && mkdir -p $(SANITY_VENV)/.ansible/test/cache $(SANITY_VENV)/.config/pip
+	@printf '[global]\nno-index = true\nfind-links = %s\n' "$(CURDIR)/$(SANITY_VENV)/wheels" > $(SANITY_VENV)/.config/pip/pip.conf
+	@echo "import ensurepip; ensurepip.bootstrap()" > $(SANITY_VENV)/.ansible/test/cache/get_pip_24_2.py
+	@$(ANSIBLE_VENV)/bin/python $(PIP) download --no-deps --require-hashes --only-binary=:all: --dest $(SANITY_VENV)/wheels -r requirements/sanity.txt
 	@touch $@
 
 $(FUZZ_VENV)/.ready: requirements/fuzz.txt
