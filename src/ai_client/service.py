@@ -12,7 +12,7 @@ from ai_client.config.snapshot import App, Config
 from ai_client.errors import AIClientError, InvalidRequestError, PermissionDeniedError
 from ai_client.limits.admission import Admission
 from ai_client.model.call import Call, Headers
-from ai_client.model.parse import parse
+from ai_client.model.parse import parse, reads_one_way
 from ai_client.model.record import Record
 from ai_client.model.reply import Reply
 from ai_client.model.request import OTHER, Endpoint, Fields
@@ -130,8 +130,13 @@ class Service:
         fields = parse(endpoint, body) if body or endpoint is not OTHER else _NO_FIELDS
         record.asked_model = record.model = fields.model
         record.stream = fields.stream
-        if app.models and fields.model not in app.models:
-            _refuse_model(app, fields.model)
+        if app.models:
+            if fields.model not in app.models:
+                _refuse_model(app, fields.model)
+            if not reads_one_way(body):
+                raise InvalidRequestError(
+                    "a member of the request body stands twice: the provider may read another model"
+                )
         if not 1 <= record.priority <= 10:
             raise InvalidRequestError(f"the priority is {record.priority}: it runs from 1 (last) to 10 (first)")
         whole: bool | None = None

@@ -120,6 +120,30 @@ def test_what_cannot_become_a_call_is_refused_and_recorded(run: Run, ask: Ask, b
     assert house.service.in_flight == 0
 
 
+@pytest.mark.parametrize(
+    ("more", "allowed"),
+    [
+        ('"stream":false', True),
+        ('"metadata":{"model":"n","a":"\\"model\\":1"}', True),
+        ('"model":"m"', False),
+        ('"Model":"n"', False),
+        ('"mod\\u0065l":"m"', False),
+        ('"n":1,"n":2', False),
+    ],
+)
+def test_what_an_app_is_bound_to_cannot_be_read_in_two_ways(run: Run, more: str, allowed: bool) -> None:
+    """The provider gets the body as it is, and might take the first of two, or `Model` for `model`."""
+    house = House()
+    body = BODY[:-1] + b"," + more.encode() + b"}"
+    run(house.ask(body=body))
+    asked = House().ask(body=body, app=App(name="a", models=("m",)))
+    if allowed:
+        run(asked)
+    else:
+        with pytest.raises(InvalidRequestError, match="stands twice"):
+            run(asked)
+
+
 @pytest.mark.parametrize(("model", "allowed"), [("m", True), ("n", False), ("", False)])
 def test_an_app_may_be_bound_to_models(run: Run, model: str, allowed: bool) -> None:
     house = House()

@@ -25,6 +25,7 @@ _completion = msgspec.json.Decoder(CompletionFields)
 _embedding = msgspec.json.Decoder(EmbeddingFields)
 _response = msgspec.json.Decoder(ResponseFields)
 _other = msgspec.json.Decoder(OtherFields)
+_members = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 
 def parse(endpoint: Endpoint, body: bytes) -> Fields:
@@ -46,6 +47,16 @@ def parse(endpoint: Endpoint, body: bytes) -> Fields:
         raise InvalidRequestError(f"the request body is not valid JSON: {error}") from None
     except UnicodeDecodeError as error:
         raise InvalidRequestError(f"the request body is not valid UTF-8: see byte {error.start}") from None
+
+
+def reads_one_way(body: bytes) -> bool:
+    """Has this object each of its members once, and one `model` in whatever letters?
+
+    Of a member that stands twice some readers take the first and some the last, as we do; Go's know `Model` too.
+    """
+    members = _members.decode(body)
+    once = msgspec.json.encode(members).count(b'"') == body.count(b'"')  # what stood twice is gone, with its quotes
+    return once and sum(name.lower() == "model" for name in members) <= 1
 
 
 def _parse_chat(body: bytes) -> Fields:
