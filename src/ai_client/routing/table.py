@@ -25,6 +25,7 @@ Chain = tuple[Target, ...]
 
 _MOST_NAMED: Final = 50
 _MOST_SHOWN: Final = 100
+_LONGEST: Final = 256  # characters of a name that passes though nobody configured it
 
 
 class AutoModels(msgspec.Struct, frozen=True):
@@ -155,6 +156,8 @@ class ModelTable:
             return listed
         if name in self._qualified:
             return (self._qualified[name],)
+        if len(name) > _LONGEST:  # kept by whoever learns of a target, and told in a header
+            return ()
         provider, _, rest = name.partition("/")
         if rest and provider in self._open:
             return (Target(provider, rest, rest),)

@@ -116,6 +116,13 @@ def test_an_open_list_takes_any_name() -> None:
     assert made.decide("open/meta/llama", "") == (Target("open", "meta/llama", "meta/llama"), A_O3)
 
 
+def test_but_none_that_no_model_has() -> None:
+    """Names are kept with all that is learned of a target, and told in headers and metrics."""
+    assert table(OPEN).decide("x" * 256, "")
+    with pytest.raises(UnknownModelError):
+        table(OPEN).decide("x" * 257, "")
+
+
 def test_a_listing_wins_over_an_open_list() -> None:
     assert table(OPEN, A).decide("gpt-4.1", "") == (A_GPT,)
     assert table(OPEN, A).decide("a/gpt-4.1", "") == (A_GPT,)
