@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Final
 
 from ai_client.clock import Clock
+
+LONGEST_S: Final = 3600.0
+"""What is said to last longer is looked at once an hour: a wrong date in one header must not end a target for good."""
 
 
 class Pauses:
@@ -19,8 +23,8 @@ class Pauses:
         self.until: dict[str, int] = {}
 
     def ask(self, target: str, seconds: float) -> None:
-        """The provider said so, to us: we keep to it, and the others are told."""
-        ns = int(seconds * 1e9)
+        """The provider said so, to us: we keep to it, for `LONGEST_S` at most, and the others are told."""
+        ns = int(min(seconds, LONGEST_S) * 1e9)
         self.hear(target, ns)
         if self.on_set is not None:
             self.on_set(target, ns)

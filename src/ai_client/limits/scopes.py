@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 
@@ -9,10 +10,12 @@ from ai_client.limits.base import Limiter, Settings
 from ai_client.model.call import Attempt
 
 _MOST_VALUES = 10_000
+_LONGEST = 256  # characters of a value that is kept as it is
 
 
 def _user(attempt: Attempt) -> str:
-    return attempt.call.fields.user
+    user = attempt.call.fields.user  # the caller's own words, however many
+    return user if len(user) <= _LONGEST else hashlib.sha256(user.encode()).hexdigest()
 
 
 def _tag(attempt: Attempt) -> str:

@@ -27,3 +27,11 @@ def test_nobody_need_be_told() -> None:
     pauses = Pauses(FakeClock())
     pauses.ask("p/m", 1.0)
     assert pauses.left_ns("p/m") == SECOND
+
+
+def test_no_word_of_a_provider_ends_a_target_for_good() -> None:
+    """A date of the year 2100 is a mistake, or becomes one: after an hour it is asked again."""
+    told: list[int] = []
+    pauses = Pauses(FakeClock(), lambda target, ns: told.append(ns))
+    pauses.ask("p/m", 1e12)
+    assert told == [pauses.left_ns("p/m")] == [3600 * SECOND]

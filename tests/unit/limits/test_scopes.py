@@ -52,3 +52,10 @@ def test_of_too_many_the_one_not_seen_for_longest_is_forgotten(monkeypatch: pyte
     each.find(asked("carol"))
     assert list(each.by_value) == ["alice", "carol"]
     assert each.find(asked()) is alice
+
+
+def test_a_users_name_takes_no_more_room_than_it_needs() -> None:
+    each = Scope("n", "user", ("*",), limits(requests=1), make)
+    assert each.find(asked("x" * 1_000_000)) is each.find(asked("x" * 1_000_000))
+    assert each.find(asked("x" * 1_000_001)) is not each.find(asked("x" * 1_000_000))
+    assert {len(name) for name in each.by_value} == {64}
