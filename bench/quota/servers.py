@@ -35,15 +35,20 @@ class Seen:
     refused: int
 
 
+def program() -> str:
+    """Redis, or Valkey. Raises SkippedError where there is neither."""
+    found = shutil.which("redis-server") or shutil.which("valkey-server")
+    if found is None:
+        raise SkippedError("needs redis-server: apt-get install redis-server")
+    return found
+
+
 class Redis:
     """A Redis without a memory of its own, on a port of every address. Raises SkippedError where there is none."""
 
     def __init__(self, port: int) -> None:
         """It is started, and not waited for: members try again."""
-        program = shutil.which("redis-server") or shutil.which("valkey-server")
-        if program is None:
-            raise SkippedError("needs redis-server: apt-get install redis-server")
-        self._command = [program, "--port", str(port), "--bind", "0.0.0.0", "--protected-mode", "no", "--save", ""]
+        self._command = [program(), "--port", str(port), "--bind", "0.0.0.0", "--protected-mode", "no", "--save", ""]
         self._process = self._start()
 
     def __enter__(self) -> Self:

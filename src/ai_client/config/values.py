@@ -30,7 +30,8 @@ _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 _SHA256: Final = re.compile(r"([0-9A-Fa-f]{64})?")
 _MODEL: Final = re.compile(r"[^\s,=*]+")
 _REDIS: Final = re.compile(
-    r"unix:///\S+|rediss?(\+cluster)?://(\S*@)?[\w.:\[\]-]+(/\d*)?(\?\S*)?|rediss?\+sentinel://(\S*@)?[\w.:,\[\]-]+(/[\w.-]+)?"
+    r"unix:///\S+|rediss?://(\S*@)?[\w.:\[\]-]+(/\d*)?(\?\S*)?"
+    r"|rediss?\+cluster://(\S*@)?[\w.:,\[\]-]+(/\d*)?|rediss?\+sentinel://(\S*@)?[\w.:,\[\]-]+(/[\w.-]+)?"
 )
 _USERINFO: Final = re.compile(r"//\S*@")
 _PASSWORD: Final = re.compile(r"([?&]password=)[^&\s]*")
@@ -310,7 +311,7 @@ def redis_url() -> Kind[str]:
             raise ValueError(text)
         return text
 
-    allowed = "redis://HOST:PORT/0, unix:///PATH, redis+cluster://HOST:PORT or redis+sentinel://HOST:PORT,…/SERVICE"
+    allowed = "redis://HOST:PORT/0, unix:///PATH, redis+cluster://HOST:PORT,… or redis+sentinel://HOST:PORT,…/SERVICE"
     return Kind("URL", f"{allowed} (rediss for TLS), or nothing", parse, mask_url)
 
 

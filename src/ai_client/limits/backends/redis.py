@@ -9,6 +9,7 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 from redis.asyncio import Redis, RedisCluster, Sentinel
+from redis.asyncio.cluster import ClusterNode
 from redis.exceptions import NoScriptError, RedisClusterException, RedisError
 
 from ai_client.limits.lease import (
@@ -128,7 +129,7 @@ def _answer(ask: Ask, said: list[Any]) -> Answer:
 
 
 def connect(url: str, ca_file: str | None = None) -> Any:
-    """A client for `redis://`, `rediss://`, `unix://`, `redis+cluster://host:port` or
+    """A client for `redis://`, `rediss://`, `unix://`, `redis+cluster://host:port,host:port` or
     `redis+sentinel://host:port,host:port/SERVICE`; with `s` after redis for TLS. Nothing is connected yet.
     """
     parts = urlsplit(url)
@@ -141,8 +142,8 @@ def connect(url: str, ca_file: str | None = None) -> Any:
         return Redis.from_url(url, **options)
     hosts, login = _hosts(parts.netloc)
     if kind == "cluster":
-        host, port = hosts[0]
-        return RedisCluster(host=host, port=port, **login, **options)
+        # of these one has to be there; it names the others
+        return RedisCluster(startup_nodes=[ClusterNode(*each) for each in hosts], **login, **options)
     service = parts.path.strip("/") or "mymaster"
     watch: Any = Sentinel  # it is not typed
     # without the second, its connections to the Sentinels themselves would have no TLS
