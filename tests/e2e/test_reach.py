@@ -7,7 +7,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.gateway import ASK, recorder, recording, serving, write_config
+from tests.gateway import ASK, error_of, recorder, recording, serving, write_config
 from tests.running import Run
 from tests.wire import dial, post
 
@@ -63,7 +63,7 @@ def test_a_target_leads_to_the_provider_or_nowhere(run: Run, tmp_path: Path, tar
             async with dial((address, int(port))) as raw:
                 raw.send(request.replace(b"host: test", f"host: {host}".encode()))
                 answer = await raw.answer()
-            assert answer.status in (200, 400, 404, 405)
+            assert answer.status in (200, 400, 403, 404, 405)
             for seen in upstream.requests:
                 assert seen.header(b"host") == upstream.url.removeprefix("http://").removesuffix("/v1").encode()
                 assert seen.path.startswith("/v1/")
@@ -106,5 +106,28 @@ def test_a_models_name_cannot_end_a_line_of_the_answer(run: Run, tmp_path: Path)
         async with recording(tmp_path, sections) as (_, client):
             answer: httpx.Response = await client.post(CHAT, json={**ASK, "model": "a\r\nx-smuggled: 1"})
             assert "x-smuggled" not in answer.headers
+
+    run(scene())
+
+
+@pytest.mark.parametrize("path", [CHAT, "/v1/files", "/v1/models", "/metrics", "/health/ready"])
+def test_a_web_page_is_not_served(run: Run, tmp_path: Path, path: str) -> None:
+    """Neither one that posts here from its own site, nor one whose site's name has been made to lead here."""
+
+    async def scene() -> None:
+        async with recording(tmp_path) as (upstream, client):
+            for header in ({"origin": "https://evil.example"}, {"host": "evil.example:8089"}, {"origin": "null"}):
+                answer = await client.request("POST" if path == CHAT else "GET", path, headers=header, content=BODY)
+                assert (answer.status_code, error_of(answer)["code"]) == (403, "permission_denied")
+            assert not upstream.requests
+            assert (await client.post(CHAT, headers={"origin": "http://localhost:3000"}, json=ASK)).status_code == 200
+
+    run(scene())
+
+
+def test_a_name_that_is_configured_is_this_nodes(run: Run, tmp_path: Path) -> None:
+    async def scene() -> None:
+        async with recording(tmp_path, {"daemon": {"hosts": "AI.example"}}) as (_, client):
+            assert (await client.post(CHAT, headers={"host": "ai.example:8089"}, json=ASK)).status_code == 200
 
     run(scene())

@@ -26,6 +26,7 @@ from ai_client.config.values import (
     base_url,
     boolean,
     choice,
+    hosts,
     integer,
     ledger,
     model,
@@ -228,6 +229,11 @@ class Daemon:
         addresses(),
         ("127.0.0.1:8089",),
         "Where it listens; port 0 takes any free one, `unix:` a socket's path; what others can reach speaks TLS.",
+    )
+    hosts: tuple[str, ...] = key(
+        hosts(),
+        (),
+        "Names with a dot in them by which this node's programs may call it where no token is asked for.",
     )
     tls_cert: Path | None = key(
         optional(path()),

@@ -210,6 +210,18 @@ def names() -> Kind[tuple[str, ...]]:
     return Kind("list of names", "names separated by commas, each once, or `*`", parse, ", ".join)
 
 
+def hosts() -> Kind[tuple[str, ...]]:
+    """Names of hosts separated by commas, in whatever letters; empty for none."""
+
+    def parse(text: str) -> tuple[str, ...]:
+        items = listed(text.lower())
+        if not all(_NAME.fullmatch(item) for item in items):
+            raise ValueError(text)
+        return items
+
+    return Kind("list of hosts", "names of hosts separated by commas, without ports, or nothing", parse, ", ".join)
+
+
 def served_models() -> Kind[tuple[str, ...]]:
     """What a provider serves: names, `local=upstream` where the provider knows the model by another name, `*` for any.
 

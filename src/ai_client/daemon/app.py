@@ -39,6 +39,7 @@ class Handler:
         try:
             known: Caller | None = request.notes.get(self.gate)
             if known is None:
+                self.gate.keep_pages_out(request)
                 endpoint = _ENDPOINTS.get(request.path)
                 if endpoint is None:
                     return self._elsewhere(request, exchange)

@@ -57,7 +57,7 @@ class Daemon:
         config = self._config = loaded.config
         wanted = [] if inherited else [parse_address(text) for text in self._listen or config.daemon.listen]
         self._addresses = [*map(_address_of, inherited), *wanted]
-        gate = Gate(config.apps)
+        gate = Gate(config.apps, config.daemon.hosts)
         try:
             self._certificate = _certificate(config)
             self._check_exposure(config, gate, self._certificate)
@@ -113,7 +113,7 @@ class Daemon:
         handler, journal = self._handler, self._shared.journal
         try:
             loaded = await asyncio.get_running_loop().run_in_executor(None, self._load)
-            gate = Gate(loaded.config.apps)
+            gate = Gate(loaded.config.apps, loaded.config.daemon.hosts)
             certificate = _certificate(loaded.config)
             self._check_exposure(loaded.config, gate, certificate)
             service = build(loaded.config, self._shared)

@@ -8,7 +8,7 @@ import pytest
 
 from ai_client.config.snapshot import App
 from ai_client.daemon.auth import Gate
-from ai_client.errors import AuthenticationError
+from ai_client.errors import AuthenticationError, PermissionDeniedError
 from ai_client.service import LOCAL_APP
 from ai_client.transport.exchange import Request
 
@@ -64,3 +64,52 @@ def test_a_uid_names_its_app_on_the_unix_socket_alone() -> None:
 def test_a_token_that_is_nothing_is_nobodys() -> None:
     with pytest.raises(AuthenticationError):
         gate(app("a", uid=1000)).identify(request(b"Bearer "))
+
+
+def asked(headers: dict[str, str], uid: int | None = None) -> Request:
+    said = [(name.encode(), value.encode("latin-1")) for name, value in headers.items()]
+    made = Request("POST", "/v1/chat/completions", "", said, b"", keep_alive=True)
+    made.peer_uid = uid
+    return made
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {},
+        {"host": "127.0.0.1:8089"},
+        {"host": "[::1]:8089"},
+        {"host": "[::1]"},
+        {"host": "LocalHost:8089"},
+        {"host": "node7"},
+        {"host": "app.localhost"},
+        {"host": "AI.example:80"},
+        {"host": "192.0.2.1"},
+        {"host": "localhost", "origin": "http://localhost:3000"},
+    ],
+)
+def test_this_nodes_programs_call_it_by_names_that_are_its_own(headers: dict[str, str]) -> None:
+    Gate({}, ("ai.example",)).keep_pages_out(asked(headers))
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"host": "evil.example:8089"},  # whose address is 127.0.0.1, since a minute ago
+        {"host": "127.0.0.1.evil.example"},
+        {"host": "localhost.evil.example"},
+        {"host": "ai.example.evil.example"},
+        {"host": "x@127.0.0.1"},
+        {"host": "127.1"},
+        {"host": "localhost\xff.a"},
+        {"host": "127.0.0.1", "origin": "https://evil.example"},
+        {"host": "127.0.0.1", "origin": "null"},
+        {"host": "127.0.0.1", "origin": "http://127.0.0.1.evil.example:80"},
+        {"host": "127.0.0.1", "origin": "chrome-extension://a.b"},
+    ],
+)
+def test_a_web_page_is_kept_out(headers: dict[str, str]) -> None:
+    with pytest.raises(PermissionDeniedError, match="names another site"):
+        Gate({}, ("ai.example",)).keep_pages_out(asked(headers))
+    Gate({}).keep_pages_out(asked(headers, uid=1000))  # no browser speaks to a Unix socket
+    gate(app("a", "one")).keep_pages_out(asked(headers))  # nor does a page know a token
