@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, Self, overload
 
 import msgspec
+from msgspec import structs
 
 from ai_client.build import build, build_local
 from ai_client.config.exposure import speaks_tls
@@ -84,7 +84,7 @@ class AsyncAIClient:
         chosen = address or (near or listen)[0]
         client = cls.__new__(cls)
         # the daemon books what this client spends: once is enough, and the node's ledger may not be ours to open
-        local = replace(loaded.config, costs=replace(loaded.config.costs, ledger=None))
+        local = structs.replace(loaded.config, costs=structs.replace(loaded.config.costs, ledger=None))
         shared = open_library(local)
         client._begin(build_local(local, shared, chosen, token or ""), shared)  # noqa: SLF001  its own class
         return client

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final
 from urllib.parse import urlsplit
+
+import msgspec
+from msgspec import structs
 
 from ai_client.config.layers import HOLYSHEEP, Findings, Origin
 from ai_client.config.pools import PoolKey, member_name, pool_of
@@ -29,21 +31,19 @@ _LAST: Final = 1_000_000
 """A layer above all others: mistakes that belong to no line are told at the end."""
 
 
-@dataclass(frozen=True, slots=True)
-class Given:
+class Given(msgspec.Struct, frozen=True):
     """A value as parsed, and where it was given."""
 
     value: Any
     origin: Origin
 
 
-@dataclass(slots=True)
-class Values:
+class Values(msgspec.Struct):
     """What all layers together give: `sections` by section and key, where each section begins, what did not parse."""
 
-    sections: dict[str, dict[str, Given]] = field(default_factory=dict)
-    headers: dict[str, Origin] = field(default_factory=dict)
-    failed: set[tuple[str, str]] = field(default_factory=set)
+    sections: dict[str, dict[str, Given]] = msgspec.field(default_factory=dict)
+    headers: dict[str, Origin] = msgspec.field(default_factory=dict)
+    failed: set[tuple[str, str]] = msgspec.field(default_factory=set)
 
     def get(self, section: str, key: str) -> Given | None:
         """What was given for a key, None for its default."""
@@ -84,11 +84,11 @@ class _Assembly:
             elif not section.named:
                 self._plain[section.name] = section.owner(**self._given(section.name))
         if not self._plain["fleet"].node_name:
-            self._plain["fleet"] = replace(self._plain["fleet"], node_name=os.uname().nodename)
+            self._plain["fleet"] = structs.replace(self._plain["fleet"], node_name=os.uname().nodename)
             self.origins["fleet", "node_name"] = "the host's name"
         api: Api = self._plain["api"]
-        self._plain["api"] = replace(api, api_key=self._key("api", api.provider, api.base_url))
-        self._plain["daemon"] = replace(self._plain["daemon"], **self._tls_credentials())
+        self._plain["api"] = structs.replace(api, api_key=self._key("api", api.provider, api.base_url))
+        self._plain["daemon"] = structs.replace(self._plain["daemon"], **self._tls_credentials())
         providers = self._providers()
         keys = self._keys(providers)
         pools = {
@@ -158,12 +158,12 @@ class _Assembly:
             if owner in providers:
                 url = given.base_url or providers[owner].base_url
                 secret = self._key(section, member_name(owner, name), url, owner)
-            keys[name] = replace(given, provider=owner, api_key=secret)
+            keys[name] = structs.replace(given, provider=owner, api_key=secret)
         return keys
 
     def _app(self, section: str, name: str) -> App:
         app = App(name=name, **self._given(section))
-        return replace(app, tag=app.tag or name)
+        return structs.replace(app, tag=app.tag or name)
 
     def _key(self, section: str, name: str, base_url: str, provider: str = "") -> Secret | None:
         """The API key from the first source that has one. `provider` is whose it is, unless it is that of `name`.
@@ -175,7 +175,7 @@ class _Assembly:
         file, given = self._values.get(section, "api_key_file"), self._values.get(section, "api_key")
         origin = Origin(_LAST, 0, f"credential {credential}")
         if path is None and file is not None and file.value is not None:
-            path, origin = file.value, replace(file.origin, text=f"file {file.value} ({file.origin.text})")
+            path, origin = file.value, structs.replace(file.origin, text=f"file {file.value} ({file.origin.text})")
             if readable_by_others(file.value):
                 self._findings.warn(f"{file.origin.text}: {file.value} holds a key and anybody may read it: chmod o-r")
         if path is not None:

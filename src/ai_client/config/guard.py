@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
-from ai_client.config.keys import key
+from ai_client.config.keys import Keyed, key
 from ai_client.config.values import boolean, integer, number
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Guard:
+class Guard(Keyed, frozen=True, kw_only=True):
     """How targets that fail are spared: their circuits, and how much of their traffic may be retried."""
 
     enabled: bool = key(boolean(), True, "Whether circuits and retry budgets are kept at all.")
@@ -34,8 +31,7 @@ class Guard:
     retry_floor: int = key(integer(0, 10**6), 10, "Retries that it gets besides in that time, for light traffic.")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Adaptive:
+class Adaptive(Keyed, frozen=True, kw_only=True):
     """How many calls are under way at once at a target, found out from its latency: for all nodes that share limits."""
 
     enabled: bool = key(boolean(), False, "Whether each target's concurrency is adapted at all.")
@@ -50,8 +46,7 @@ class Adaptive:
     backoff_percent: float = key(number(10, 95), 50.0, "What is left of them after a 429 or a time-out.", unit="%")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Admission:
+class Admission(Keyed, frozen=True, kw_only=True):
     """How much work is taken on at once. What is beyond is refused with 503, the low priorities first."""
 
     max_in_flight: int = key(integer(0, 10**7), 0, "Calls under way at once, those that wait included; 0: no bound.")

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
-from ai_client.config.keys import key
+from ai_client.config.keys import Keyed, key
 from ai_client.config.values import boolean, integer, names, number
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Hedge:
+class Hedge(Keyed, frozen=True, kw_only=True):
     """A second request to the next target when the first takes unusually long. The first answer wins."""
 
     enabled: bool = key(boolean(), False, "Whether anything is asked twice.")

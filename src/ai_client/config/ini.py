@@ -8,8 +8,9 @@ continuation lines. Keys keep their case and may hold dots, dashes, slashes and 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import NamedTuple
+
+import msgspec
 
 from ai_client.config.values import printed
 
@@ -37,8 +38,7 @@ class Fault(NamedTuple):
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class Document:
+class Document(msgspec.Struct, frozen=True):
     """What a file says. `preamble` is the line of the first prose before any section, None when there is none."""
 
     headers: tuple[Header, ...]

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
+
+import msgspec
 
 from ai_client.config import ini
 from ai_client.config.sections import SECTIONS, nearest, section_of, unknown_section
@@ -22,8 +23,7 @@ _LARGEST_FILE: Final = 4 * 1024**2
 _FOLD: Final = re.compile(r"[^a-z0-9]")
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class Origin:
+class Origin(msgspec.Struct, frozen=True, order=True):
     """Where something was given: the layer's and the line's numbers to sort by, and the words to say it with."""
 
     layer: int
@@ -31,8 +31,7 @@ class Origin:
     text: str
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(msgspec.Struct, frozen=True):
     """One key as given in one layer."""
 
     section: str
@@ -41,12 +40,11 @@ class Entry:
     origin: Origin
 
 
-@dataclass(slots=True)
-class Layer:
+class Layer(msgspec.Struct):
     """What one file or the environment gives. `headers` holds the sections that exist, even empty ones."""
 
-    headers: dict[str, Origin] = field(default_factory=dict)
-    entries: list[Entry] = field(default_factory=list)
+    headers: dict[str, Origin] = msgspec.field(default_factory=dict)
+    entries: list[Entry] = msgspec.field(default_factory=list)
 
     def add(self, entry: Entry) -> None:
         """Put one more key into the layer."""

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
+
+import msgspec
 
 from ai_client.config.assemble import Given, Values, assemble
 from ai_client.config.checks import check
@@ -16,8 +17,7 @@ from ai_client.config.snapshot import Config
 from ai_client.config.values import HIDDEN, is_model, printed
 
 
-@dataclass(frozen=True, slots=True)
-class Loaded:
+class Loaded(msgspec.Struct, frozen=True):
     """A configuration that may be used.
 
     `origins` says where each effective value came from, by section and key as they stand in a file:

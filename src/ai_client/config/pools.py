@@ -1,22 +1,20 @@
 """Several keys, or regions, of one provider: the sections [key NAME], and the pools that they make."""
 
-# ruff: noqa: RUF009 - as in schema.py
-
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
 from pathlib import Path
 
-from ai_client.config.keys import key
+from msgspec import structs
+
+from ai_client.config.keys import Keyed, key
 from ai_client.config.quotas import QUOTA
 from ai_client.config.schema import WEIGHT, Provider, renamed
 from ai_client.config.secrets import Secret
 from ai_client.config.values import base_url, integer, optional, optional_name, path, secret, served_models
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PoolKey:
+class PoolKey(Keyed, frozen=True, kw_only=True):
     """A further key of a provider, or its models in another region: calls are shared among all that it has.
 
     `provider` is filled in. In logs, metrics and limits it is called `PROVIDER.NAME`.
@@ -70,7 +68,7 @@ def _member(provider: Provider, given: PoolKey) -> Provider:
         for name in ("base_url", "requests_per_minute", "tokens_per_minute", "max_concurrent_requests")
         if (value := getattr(given, name)) is not None
     }
-    return replace(
+    return structs.replace(
         provider,
         name=member_name(provider.name, given.name),
         api_key=given.api_key,

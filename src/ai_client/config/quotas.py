@@ -1,14 +1,11 @@
 """What is limited, and with whom limits are shared: the sections [limits], [fleet] and [limit NAME]."""
 
-# ruff: noqa: RUF009 - as in schema.py
-
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from ai_client.config.keys import key
+from ai_client.config.keys import Keyed, key
 from ai_client.config.rates import Rates, rates
 from ai_client.config.values import (
     boolean,
@@ -28,8 +25,7 @@ QUOTA: Final = integer(0, 10**12)
 _NAME: Final = name()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Limits:
+class Limits(Keyed, frozen=True, kw_only=True):
     """What a provider allows a key, and how long calls wait for it."""
 
     requests_per_minute: int = key(
@@ -61,8 +57,7 @@ class Limits:
     )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Fleet:
+class Fleet(Keyed, frozen=True, kw_only=True):
     """Sharing limits with other nodes."""
 
     backend: str = key(
@@ -89,8 +84,7 @@ class Fleet:
     )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Limit:
+class Limit(Keyed, frozen=True, kw_only=True):
     """A further limit, within those of the providers and apps: for a model, an app, a tag, a user or a provider.
 
     Every value that it names has its own.

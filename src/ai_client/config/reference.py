@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any, Final
+
+import msgspec
 
 from ai_client.config.keys import Key
 from ai_client.config.load import Loaded
@@ -45,8 +46,7 @@ Durations are seconds. 1 KiB is 1024 bytes, 1 MiB 1024 KiB, 1 GiB 1024 MiB. Wher
 """
 
 
-@dataclass(frozen=True, slots=True)
-class Effective:
+class Effective(msgspec.Struct, frozen=True):
     """A value in force: as a file would give it (secrets masked), as JSON would, and where it came from."""
 
     section: str

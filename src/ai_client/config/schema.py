@@ -1,22 +1,21 @@
 """Every section and key of the configuration, each declared once.
 
-A key's declaration is its dataclass field: type, default, range, unit and meaning stand together, and parsing, `config
+A key's declaration is its field: type, default, range, unit and meaning stand together, and parsing, `config
 keys`, the reference page and the suggestions of nearest keys are all derived from it. A section's meaning is the first
 line of its class's docstring. Durations are seconds; 1 KiB = 1024 bytes, 1 MiB = 1024 KiB, 1 GiB = 1024 MiB.
 """
 
-# ruff: noqa: RUF009 - the declarations are calls that make fields; their defaults are immutable
-
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from decimal import Decimal
 from pathlib import Path
 from types import MappingProxyType
 from typing import Final
 
-from ai_client.config.keys import inherited, key, required
+import msgspec
+
+from ai_client.config.keys import Keyed, inherited, key, required
 from ai_client.config.quotas import QUOTA, Limits
 from ai_client.config.secrets import Secret
 from ai_client.config.streams import COMMIT
@@ -53,8 +52,7 @@ WEIGHT: Final = integer(1, 1000)
 _STICKY: Final = integer(0, 1024)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Api:
+class Api(Keyed, frozen=True, kw_only=True):
     """The default provider: where calls go unless another provider serves their model."""
 
     base_url: str = key(base_url(), "https://api.holysheep.ai/v1", "Where the provider's API begins.")
@@ -99,16 +97,14 @@ class Api:
     )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Models:
+class Models(Keyed, frozen=True, kw_only=True):
     """Which model answers a call that names none, and which stand in when a model fails."""
 
     default: str = key(model(), "deepseek-v3.2", "The model for calls that name none: a model, an alias or `auto`.")
     fallback: tuple[str, ...] = key(models(), (), "Models tried in turn when the one asked for cannot answer.")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Performance:
+class Performance(Keyed, frozen=True, kw_only=True):
     """Time and concurrency of calls."""
 
     connection_timeout: float = key(
@@ -132,8 +128,7 @@ class Performance:
     total_timeout: float = key(_SECONDS, 600.0, "A call's whole time, waiting and retries included.", unit="seconds")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Caching:
+class Caching(Keyed, frozen=True, kw_only=True):
     """Answers kept for calls that repeat exactly."""
 
     enabled: bool = key(boolean(), True, "Whether answers are kept at all.")
@@ -151,8 +146,7 @@ class Caching:
     )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Logging:
+class Logging(Keyed, frozen=True, kw_only=True):
     """What the program writes about itself."""
 
     level: str = key(
@@ -167,8 +161,7 @@ class Logging:
     )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Security:
+class Security(Keyed, frozen=True, kw_only=True):
     """TLS and the way out."""
 
     verify_ssl: bool = key(boolean(), True, "Whether certificates are checked. Without, anybody on the way can read.")
@@ -176,8 +169,7 @@ class Security:
     cert_path: Path | None = key(optional(path()), None, "A PEM file of the certificate authorities to trust.")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Monitoring:
+class Monitoring(Keyed, frozen=True, kw_only=True):
     """Metrics for Prometheus."""
 
     enable_metrics: bool = key(boolean(), True, "Whether anything is counted.")
@@ -191,8 +183,7 @@ class Monitoring:
     export_prometheus: bool = key(boolean(), True, "Whether that port is opened; the daemon has `/metrics` anyway.")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Routing:
+class Routing(Keyed, frozen=True, kw_only=True):
     """Names that choose a model, and how failures are retried."""
 
     larger: Mapping[str, str] = key(
@@ -213,16 +204,14 @@ class Routing:
     max_attempts: int = key(integer(1, 1000), 6, "Attempts of one call, over all its targets.")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Batch:
+class Batch(Keyed, frozen=True, kw_only=True):
     """Batches: many calls from one file."""
 
     concurrency: int = key(integer(1, 10_000), 32, "Calls of a batch under way at once.")
     priority: int = key(_PRIORITY, 2, "Priority of a batch's calls, from 1 (last) to 10 (first).")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Daemon:
+class Daemon(Keyed, frozen=True, kw_only=True):
     """The server for this node's programs."""
 
     listen: tuple[str, ...] = key(
@@ -269,8 +258,7 @@ class Daemon:
     max_connections: int = key(integer(1, 10**6), 10_000, "Connections of callers at once.")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Costs:
+class Costs(Keyed, frozen=True, kw_only=True):
     """What calls cost."""
 
     ledger: Path | None = key(ledger(), None, "The file in which spending is kept; none: in memory, until the end.")
@@ -285,8 +273,7 @@ class Costs:
     )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Provider:
+class Provider(Keyed, frozen=True, kw_only=True):
     """A further provider: any endpoint that speaks a known API.
 
     The [api] section is presented as one too. Every inherited value is filled in. `models` are the names callers use,
@@ -319,7 +306,7 @@ class Provider:
         "Calls whose bodies begin with the same so many KiB go to the same key; 0: calls take turns.",
         unit="KiB",
     )
-    renames: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    renames: Mapping[str, str] = msgspec.field(default_factory=lambda: MappingProxyType({}))
 
     @property
     def open(self) -> bool:
@@ -342,8 +329,7 @@ def renamed(items: Sequence[str]) -> tuple[tuple[str, ...], Mapping[str, str]]:
     return tuple(local for local, _, _ in parts), renames
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class App:
+class App(Keyed, frozen=True, kw_only=True):
     """A local program, known by its token or its user, with what it may do."""
 
     name: str

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from difflib import get_close_matches
 from types import MappingProxyType
 from typing import Final
+
+import msgspec
 
 from ai_client.config import guard, hedge, pools, quotas, schema, streams
 from ai_client.config.keys import Key, declarations
 from ai_client.config.values import ModelCost, cost, is_name
 
 
-@dataclass(frozen=True, slots=True)
-class Section:
+class Section(msgspec.Struct, frozen=True):
     """A section: its class and keys. `named` ones are `[provider NAME]`; `free` ones take a model's name as the key."""
 
     name: str

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from types import MappingProxyType
+
+import msgspec
 
 from ai_client.config.guard import Adaptive, Admission, Guard
 from ai_client.config.hedge import Hedge
@@ -57,8 +58,7 @@ __all__ = [
 ]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Config:
+class Config(msgspec.Struct, frozen=True, kw_only=True):
     """Everything that is configured, typed and checked. An attribute for each section; durations are in seconds.
 
     `model_costs` has a price for each model named there. `providers` maps names to every provider, that of [api] first
@@ -88,9 +88,9 @@ class Config:
     costs: Costs
     providers: Mapping[str, Provider]
     apps: Mapping[str, App]
-    quotas: Mapping[str, Limit] = field(default_factory=lambda: MappingProxyType({}))
-    keys: Mapping[str, PoolKey] = field(default_factory=lambda: MappingProxyType({}))
-    pools: Mapping[str, tuple[Provider, ...]] = field(default_factory=lambda: MappingProxyType({}))
+    quotas: Mapping[str, Limit] = msgspec.field(default_factory=lambda: MappingProxyType({}))
+    keys: Mapping[str, PoolKey] = msgspec.field(default_factory=lambda: MappingProxyType({}))
+    pools: Mapping[str, tuple[Provider, ...]] = msgspec.field(default_factory=lambda: MappingProxyType({}))
 
     @property
     def endpoints(self) -> dict[str, Provider]:

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Final
 
-from ai_client.config.keys import key
+from ai_client.config.keys import Keyed, key
 from ai_client.config.values import Kind, choice, integer, is_model, listed, models
 from ai_client.model.prefill import PLAIN, STYLES
 
@@ -39,8 +38,7 @@ def continuers() -> Kind[Mapping[str, str]]:
     )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Streams:
+class Streams(Keyed, frozen=True, kw_only=True):
     """When a streamed answer begins to reach its caller: until then, a broken one begins again elsewhere, unseen."""
 
     commit: str = key(

@@ -9,12 +9,13 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
 from types import MappingProxyType
 from typing import Final, Generic, TypeVar
 from urllib.parse import urlsplit
+
+import msgspec
 
 from ai_client.config.secrets import KEY_SHAPE, MASK, Secret, parse_secret
 
@@ -45,8 +46,7 @@ _LAST_PORT: Final = 65_535
 LEDGER: Final = Path("/var/lib/ai-client/ledger.db")
 
 
-@dataclass(frozen=True, slots=True)
-class Kind(Generic[T]):
+class Kind(msgspec.Struct, Generic[T], frozen=True):
     """One type of value. `allowed` completes the sentence "expected …"; `choices` are the words to suggest from."""
 
     name: str
@@ -56,8 +56,7 @@ class Kind(Generic[T]):
     choices: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class ModelCost:
+class ModelCost(msgspec.Struct, frozen=True):
     """Prices of models, in USD per 1,000,000 tokens.
 
     `cached_input` is None when the prompt tokens that the provider had in its cache cost as the others do.

@@ -12,7 +12,6 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
-from ai_client.cli.bench import bench
 from ai_client.cli.group import cli
 from ai_client.transport.exchange import Exchange, Request
 from ai_client.transport.server import Server
@@ -98,7 +97,7 @@ def test_nobody_to_send_to(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("option", [("--rate", "20001"), ("--duration", "3601"), ("--rate", "0")])
 def test_rate_and_duration_are_bounded(option: tuple[str, str]) -> None:
-    assert CliRunner().invoke(bench, ["--rate", "1", "--duration", "1", *option]).exit_code == 2
+    assert CliRunner().invoke(cli, ["bench", "--rate", "1", "--duration", "1", *option]).exit_code == 2
 
 
 def test_an_answer_without_price_is_mentioned(tmp_path: Path) -> None:

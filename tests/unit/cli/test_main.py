@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import runpy
 import subprocess
 import sys
 
@@ -29,6 +30,12 @@ def test_the_version_is_said_and_that_is_all(
 ) -> None:
     monkeypatch.setattr(sys, "argv", ["ai-client", "--version"])
     main()
+    assert capsys.readouterr().out == f"ai-client {__version__}\n"
+
+
+def test_the_package_is_the_program_too(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(sys, "argv", ["ai_client", "--version"])
+    runpy.run_module("ai_client", run_name="__main__")
     assert capsys.readouterr().out == f"ai-client {__version__}\n"
 
 

@@ -22,7 +22,7 @@ from ai_client.simulator.models import MODELS
 
 
 def test_the_help_names_every_fault_and_option() -> None:
-    text = CliRunner().invoke(simulate, ["--help"]).output
+    text = CliRunner().invoke(cli, ["simulate", "--help"]).output
     assert all(kind.name in text for kind in KINDS)
     assert all(f"  {name}  " in text for name in OPTIONS)
 
@@ -43,7 +43,7 @@ def test_the_reference_names_everything() -> None:
 
 @pytest.mark.parametrize("listen", ["4010", "127.0.0.1", "127.0.0.1:", ":4010", "127.0.0.1:http", "127.0.0.1:70000"])
 def test_an_address_that_is_none(listen: str) -> None:
-    result = CliRunner().invoke(simulate, ["--listen", listen])
+    result = CliRunner().invoke(cli, ["simulate", "--listen", listen])
     assert result.exit_code == 2
     assert "expected HOST:PORT" in result.output
 
@@ -61,7 +61,7 @@ def test_settings_that_make_no_sense_are_all_named(tmp_path: Path) -> None:
 def test_an_address_in_use_is_said_so() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         listen = f"127.0.0.1:{taken.getsockname()[1]}"
-        result = CliRunner().invoke(simulate, ["--listen", listen])
+        result = CliRunner().invoke(cli, ["simulate", "--listen", listen])
     assert result.exit_code == 1
     assert f"cannot listen on {listen}" in result.output
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import dataclasses
 import hashlib
 import socket
 from collections.abc import Callable
@@ -12,6 +11,7 @@ from typing import cast
 
 import httpx
 import pytest
+from msgspec import structs
 
 from ai_client.config.load import Loaded, load
 from ai_client.daemon import process
@@ -67,10 +67,8 @@ def test_what_shows_only_when_it_is_tried_is_a_configuration_mistake(run: Run, t
 
 def with_certificates(loaded: Loaded, path: Path) -> Loaded:
     """The configuration, after a file that it names has changed since it was checked."""
-    providers = {
-        name: dataclasses.replace(provider, cert_path=path) for name, provider in loaded.config.providers.items()
-    }
-    return dataclasses.replace(loaded, config=dataclasses.replace(loaded.config, providers=providers))
+    providers = {name: structs.replace(provider, cert_path=path) for name, provider in loaded.config.providers.items()}
+    return structs.replace(loaded, config=structs.replace(loaded.config, providers=providers))
 
 
 def test_a_reload_that_only_fails_when_it_is_tried_is_refused_too(run: Run, tmp_path: Path) -> None:

@@ -1,0 +1,5 @@
+"""`python -m ai_client`: the command line, where its program is not on the PATH."""
+
+from ai_client.cli.main import main
+
+main()
