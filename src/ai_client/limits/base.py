@@ -111,7 +111,8 @@ class Limiter(Protocol):
     async def reserve(self, need: Need, caller: Caller, deadline_ns: int) -> Reservation:
         """All of `need`, after waiting if need be.
 
-        Raises `RateLimitedError` at once when the wait would outlast `deadline_ns` or the queue is full.
+        Raises `RateLimitedError` at once when the wait would outlast `deadline_ns`, or leave too little of it for an
+        answer, or the queue is full.
         """
 
     def outlook(self, need: Need, caller: Caller) -> Queued:

@@ -10,9 +10,10 @@ import msgspec
 
 from ai_client.clock import Clock
 from ai_client.errors import RateLimitedError
-from ai_client.limits.base import MINUTE_NS, NOTHING, Caller, Kind, Need, Queued, Rate, Settings
+from ai_client.limits.base import MINUTE_NS, NOTHING, TOKENS, Caller, Kind, Need, Queued, Rate, Settings
 from ai_client.limits.departures import Departures
 from ai_client.limits.line import Line, Waiter
+from ai_client.limits.stays import Stay, Stays
 
 
 class Meter(Protocol):
@@ -47,10 +48,12 @@ _ANYBODY = Caller()
 
 
 class Held(msgspec.Struct, gc=False):
-    """See `limits.base.Reservation`. `gate` is None once it is released."""
+    """See `limits.base.Reservation`. `gate` is None once it is released; `stay` is None for one that did not wait."""
 
     gate: Gate | None
     need: Need
+    stay: Stay | None = None
+    since_ns: int = 0
 
     def settle(self, spent: Need) -> None:
         """Give back what was reserved beyond `spent`, or owe what is missing."""
@@ -65,6 +68,8 @@ class Held(msgspec.Struct, gc=False):
         if gate is not None:
             if spent is not None and spent != self.need:
                 gate.correct(self.need, spent)
+            if self.stay is not None and spent is not None and spent[TOKENS]:
+                gate.answered(self.stay, self.since_ns)
             gate.leave()
 
 
@@ -94,6 +99,7 @@ class Gate:
         self._timer: asyncio.TimerHandle | None = None
         self.settings = settings
         self._departures = Departures()
+        self._stays = Stays()
         self._lent: int | None = None
         self.on_full: Callable[[], None] | None = None
         self._cap = settings.max_concurrent
@@ -178,19 +184,19 @@ class Gate:
         if at_once is not None:
             return at_once
         now = self._clock.monotonic_ns()
-        deadline_ns = min(deadline_ns, now + int(self.settings.max_wait * 1e9))
-        self._check_patience(need, caller, deadline_ns, now)
+        patience = min(deadline_ns - now, int(self.settings.max_wait * 1e9))
+        self._check_patience(need, caller, deadline_ns, patience)
         loop = asyncio.get_running_loop()
         cost = max((meter.cost_ns(need[kind]) for kind, meter in self._meters), default=0)
         waiter = self._line.join(caller, need, cost, now, loop.create_future())
+        waiter.deadline_ns = deadline_ns
         self._waiting += 1
         self.advance()
         if self._on_short is not None and not waiter.future.done():
             self._on_short()
         if self.on_full is not None and not waiter.future.done():
             self.on_full()
-        left = (deadline_ns - self._clock.monotonic_ns()) / 1e9
-        late = loop.call_later(max(left, 0.0), _give_up, waiter.future)
+        late = loop.call_later(max(patience / 1e9, 0.0), _give_up, waiter.future)
         try:
             await waiter.future
         except asyncio.CancelledError:
@@ -202,11 +208,11 @@ class Gate:
             raise
         except TimeoutError:
             self._withdraw(waiter)
-            why = "the wait for quota outlasted the call's deadline or max_wait"
+            why = "the wait for quota outlasted max_wait, or left too little time for an answer"
             raise self._refusal(self.outlook(need, caller).expected_ns, why) from None
         finally:
             late.cancel()
-        return Held(self, need)
+        return Held(self, need, self._stays.of(caller), self._clock.monotonic_ns())
 
     def outlook(self, need: Need, caller: Caller) -> Queued:
         """How it would stand with one who began to wait now, as far as the meters, and those who left lately, tell."""
@@ -260,6 +266,11 @@ class Gate:
             if each.kind is kind and each.period_ns == MINUTE_NS:
                 meter.lower(units, now)
 
+    def answered(self, stay: Stay, since_ns: int) -> None:
+        """One that had waited, and was let in at that time, was answered."""
+        now = self._clock.monotonic_ns()
+        stay.answered(now - since_ns, now)
+
     def leave(self) -> None:
         """One attempt less at once."""
         self._running -= 1
@@ -277,6 +288,9 @@ class Gate:
             if head.future.done():  # given up, but not yet back to say so
                 self._line.leave(head)
                 self._left(head)
+                continue
+            if self._waiting > 1 and self._in_vain(head.flow.caller, head.deadline_ns):
+                _give_up(head.future)
                 continue
             wait = self._wait_ns(head.need)
             if wait > 0:
@@ -334,12 +348,25 @@ class Gate:
 
     # ---- refusing
 
-    def _check_patience(self, need: Need, caller: Caller, deadline_ns: int, now: int) -> None:
+    def _in_vain(self, caller: Caller, deadline_ns: int, wait_ns: int = 0) -> bool:
+        """Would one that is let in after `wait_ns` spend quota and have no answer? Near its deadline, a call gives half
+        of what is left to the telling of a failure.
+        """
+        now, stay = self._clock.monotonic_ns(), self._stays.of(caller)
+        vain = deadline_ns - wait_ns - now < 2 * stay.usual_ns(now)
+        if vain:
+            stay.doubted()
+        return vain
+
+    def _check_patience(self, need: Need, caller: Caller, deadline_ns: int, patience_ns: int) -> None:
         expected = self.outlook(need, caller).expected_ns
         if self._waiting >= self.settings.max_queue:
             raise self._refusal(expected, f"{self._waiting} calls already wait for quota (max_queue)")
-        if expected > deadline_ns - now:
+        if expected > patience_ns:
             raise self._refusal(expected, f"the wait for quota would be {expected / 1e9:.1f} s")
+        if self._waiting and self._in_vain(caller, deadline_ns, expected):
+            why = f"the wait for quota would be {expected / 1e9:.1f} s, and leave too little time for an answer"
+            raise self._refusal(expected, why)
 
     def _refusal(self, expected_ns: int, why: str) -> RateLimitedError:
         seconds = max(expected_ns / 1e9, 0.001)

@@ -28,7 +28,7 @@ _TURNS = 16  # over which it is averaged how long one takes
 class Waiter:
     """One attempt in the line."""
 
-    __slots__ = ("flow", "future", "need", "order", "spacing", "start")
+    __slots__ = ("deadline_ns", "flow", "future", "need", "order", "spacing", "start")
 
     def __init__(self, flow: _Flow, order: int, need: Need, spacing: int, future: asyncio.Future[None]) -> None:
         self.flow = flow
@@ -37,6 +37,7 @@ class Waiter:
         self.need = need
         self.spacing = spacing
         self.future = future
+        self.deadline_ns = 0
 
     def __lt__(self, other: Waiter) -> bool:
         return (self.start, self.order) < (other.start, other.order)

@@ -146,3 +146,52 @@ def test_who_would_wait_too_long_for_a_place_is_refused_at_once() -> None:
         assert limiter.outlook(need(1), who(5)).expected_ns == 0  # there is a place
 
     run_virtually(scenario)
+
+
+async def _answered(limiter: MemoryLimiter, after: float) -> None:
+    """One that has to wait, and is answered so long after it was let in."""
+    held = await limiter.reserve(need(1), who(5), FOREVER)
+    await pass_seconds(after)
+    held.release(need(1))
+
+
+def test_who_has_too_little_time_for_an_answer_leaves_the_quota_to_others() -> None:
+    """One call a second; answers take three. Half of what is left near a deadline is for the telling of a failure."""
+
+    async def scenario(clock: FakeClock) -> None:
+        limiter = MemoryLimiter("p", limits(requests=60), clock)
+        assert limiter.try_reserve(need(1), 5) is not None
+        await _answered(limiter, 3)
+        assert limiter.try_reserve(need(1), 5) is not None
+        # nothing else waits: it is let in, whatever is known
+        held = await limiter.reserve(need(1), who(5), clock.monotonic_ns() + 2 * SECOND)
+        held.release()
+        waiting = [asyncio.create_task(limiter.reserve(need(1), who(5), FOREVER)) for _ in range(2)]
+        await turns()
+        with pytest.raises(RateLimitedError, match="too little time for an answer") as refused:
+            await limiter.reserve(need(1), who(5), clock.monotonic_ns() + 8 * SECOND)
+        assert refused.value.retry_after == 3
+        other = asyncio.create_task(limiter.reserve(need(1), who(5, "other"), clock.monotonic_ns() + 8 * SECOND))
+        await turns()
+        assert limiter.waiting == 3, "of others nothing is known"
+        await asyncio.gather(*waiting, other)
+
+    run_virtually(scenario)
+
+
+def test_whose_time_has_run_short_while_he_waited_is_not_let_in() -> None:
+    async def scenario(clock: FakeClock) -> None:
+        limiter = MemoryLimiter("p", limits(requests=60), clock)
+        assert limiter.try_reserve(need(1), 5) is not None
+        begun = clock.monotonic_ns()
+        answered = [asyncio.create_task(_answered(limiter, 2.5)) for _ in range(3)]
+        late = [asyncio.create_task(limiter.reserve(need(1), who(5), begun + 8 * SECOND)) for _ in range(2)]
+        await pass_seconds(3.75)  # the first was answered after all of them had come
+        await limiter.reserve(need(1), who(5), FOREVER)
+        assert clock.monotonic_ns() == begun + 4 * SECOND, "the two before it were no longer in time"
+        ends = await asyncio.gather(*late, return_exceptions=True)
+        assert [type(end) for end in ends] == [RateLimitedError] * 2
+        await asyncio.gather(*answered)
+        assert limiter.waiting == 0
+
+    run_virtually(scenario)
