@@ -27,11 +27,14 @@ class ApplyError(Exception):
     """It did not work, and was taken back; the text says what and why."""
 
 
-def apply(spec: Spec, found: Sequence[Difference], archive: bytes) -> list[str]:
-    """Mend every difference; tells what was done to the service. Raises `ApplyError` after taking everything back."""
+def apply(spec: Spec, found: Sequence[Difference], archive: bytes, units: dict[str, dict[str, str]]) -> list[str]:
+    """Mend every difference; tells what was done to the service. Raises `ApplyError` after taking everything back.
+
+    `units` is what `systemd.show` told of the service and the socket.
+    """
     effects = {each.effect for each in found}
-    shown = systemd.show(spec.service)[spec.service]
-    was_active = shown.get("ActiveState") == "active"
+    was_active = units[spec.service].get("ActiveState") == "active"
+    known = any(each.get("FragmentPath") for each in units.values())
     was_current = releases.linked(spec.root, "current")
     _accounts(spec, found)
     had_release = releases.is_complete(spec.root, spec.release)
@@ -45,7 +48,7 @@ def apply(spec: Spec, found: Sequence[Difference], archive: bytes) -> list[str]:
         counted = _requests(spec.address) if was_active and spec.gate.watch else (0, 0)
         former = _former(spec, was_current) if was_current not in ("", spec.release) else None
         undo = _write(spec, found)
-        done = _act(spec, found, effects, active=was_active)
+        done = _act(spec, found, effects, active=was_active, known=known)
         _check(spec, done, old, counted)
     except (trial.TrialError, systemd.SystemdError, releases.ReleaseError, OSError, ApplyError) as error:
         taken_back = _take_back(spec, undo, effects, active=was_active, current=was_current)
@@ -111,21 +114,23 @@ def _write(spec: Spec, found: Sequence[Difference]) -> list[files.Saved]:
     return undo[::-1]
 
 
-def _act(spec: Spec, found: Sequence[Difference], effects: set[str], *, active: bool) -> list[str]:
-    """Have systemd do what the differences ask for."""
+def _act(spec: Spec, found: Sequence[Difference], effects: set[str], *, active: bool, known: bool) -> list[str]:
+    """Have systemd do what the differences ask for. What starts the service starts its socket: it requires it."""
     done = []
     if any(each.kind in ("disabled", "unit") for each in found):
         # would reload systemd by itself, whose cost on a node is that of unpacking a release
         systemd.run("systemctl", "enable", "--no-reload", "--quiet", spec.socket, spec.service)
-    if any(each.kind in ("unit", "dropin", "disabled") for each in found):
-        systemd.run("systemctl", "daemon-reload")
+    if known and any(each.kind in ("unit", "dropin", "disabled") for each in found):
+        systemd.run("systemctl", "daemon-reload")  # a unit that systemd has never met is read when it starts
     if "socket" in effects and active:
         systemd.run("systemctl", "stop", spec.service, spec.socket)
         done.append("sockets opened anew")
-    systemd.run("systemctl", "start", spec.socket)
+    if active:
+        systemd.run("systemctl", "start", spec.socket)  # whoever stands in takes what it listens on
     if effects & {"restart", "socket", "start"} or not active:
         stood_in = active and "socket" not in effects and standin.begin(spec)
-        systemd.run("systemctl", "reset-failed", spec.service, check=False)
+        if known:
+            systemd.run("systemctl", "reset-failed", spec.service, check=False)
         systemd.run("systemctl", "restart", spec.service)
         standin.end()
         done.append("restarted behind a stand-in" if stood_in else "restarted" if active else "started")

@@ -24,8 +24,11 @@ APPLIED = "/run/ai-client-fleet/applied"
 """Its time is that of the last configuration that the running service took over without a restart."""
 
 
-def look(spec: Spec, *, full: bool) -> list[Difference]:
-    """Every difference, in the order in which they are mended. `full` reads every file of the release."""
+def look(spec: Spec, state: dict[str, dict[str, str]], *, full: bool) -> list[Difference]:
+    """Every difference, in the order in which they are mended. `full` reads every file of the release.
+
+    `state` is what `systemd.show` tells of the service and the socket.
+    """
     found = [
         *_account(spec),
         *_release(spec, full=full),
@@ -34,7 +37,6 @@ def look(spec: Spec, *, full: bool) -> list[Difference]:
         *_links(spec),
         *_extra(spec),
     ]
-    state = systemd.show(spec.service, spec.socket)
     found += _units(spec, state)
     if not any(each.effect in ("restart", "socket") for each in found):
         found += _process(spec, state[spec.service])

@@ -69,7 +69,8 @@ def _do(state: str, spec: Spec, archive: bytes, *, check: bool) -> dict[str, obj
 
 def _bring(state: str, spec: Spec, archive: bytes, *, check: bool) -> dict[str, object]:
     """Look, and mend what differs, unless it is only to be told."""
-    found = look(spec, full=state == "drift")
+    units = systemd.show(spec.service, spec.socket)
+    found = look(spec, units, full=state == "drift")
     if state == "drift":
         return {**_result(spec, found, []), "changed": False}
     if not check:
@@ -80,7 +81,7 @@ def _bring(state: str, spec: Spec, archive: bytes, *, check: bool) -> dict[str, 
         if state == "previous":
             raise ApplyError(f"the release before, {spec.release}, is not whole any more: {found[0].what}")
         return {**_result(spec, [], []), "lacks_release": True}
-    return _result(spec, found, apply(spec, found, archive))
+    return _result(spec, found, apply(spec, found, archive, units))
 
 
 def _previous(spec: Spec) -> Spec:

@@ -57,7 +57,8 @@ def begin(spec: Spec) -> bool:
         files.write(files.File(f"{PLACE}/{UNIT}", text, 0o644, "root", "root", "unit"))
         if unit.with_name(f"{unit.name}.d").is_dir():
             files.link(f"{PLACE}/{UNIT}.d", f"{unit}.d")
-        systemd.run("systemctl", "daemon-reload")
+        if systemd.show(UNIT)[UNIT].get("NeedDaemonReload") == "yes":  # it still holds that of an earlier restart
+            systemd.run("systemctl", "daemon-reload")
         systemd.run("systemctl", "start", UNIT)
     except (OSError, systemd.SystemdError):
         # callers wait in the sockets' queues then; whether the service is well is judged by the service itself
