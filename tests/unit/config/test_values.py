@@ -44,6 +44,7 @@ from ai_client.config.values import Kind, ModelCost, mask_url, printed
         (values.redis_url(), "", ""),
         (values.redis_url(), "redis://h:6379/0", "redis://h:6379/0"),
         (values.redis_url(), "unix:///run/redis.sock", "unix:///run/redis.sock"),
+        *((values.redis_url(), url, url) for url in ("redis+cluster://a:1,b:2", "rediss+sentinel://u:p@a:1,b:2/s")),
         (values.path(), "/a/b", Path("/a/b")),
         (values.optional(values.path()), "", None),
         (values.ledger(), "none", None),
@@ -92,7 +93,10 @@ def test_takes(kind: Kind[Any], text: str, value: Any) -> None:
             )
         ),
         *((values.proxy_url(), text) for text in ("https://h", "socks5://h", "http://h/path", "http://", "http://h?q")),
-        *((values.redis_url(), text) for text in ("h:6379", "http://h", "redis://", "unix://", "redis://h /0")),
+        *(
+            (values.redis_url(), text)
+            for text in ("h:6379", "http://h", "redis://", "unix://", "redis://h /0", "redis://a:1,b:2")
+        ),
         (values.path(), "relative"),
         (values.ledger(), "relative"),
         *((values.addresses(), text) for text in ("", "8089", "h:99999", "unix:x", "h:1, h:1", "h:1,,i:2", "::1:80")),

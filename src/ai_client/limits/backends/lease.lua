@@ -18,13 +18,16 @@ local HEAD = 19
 local n = tonumber(ARGV[HEAD])
 local floor, min, max = math.floor, math.min, math.max
 
-local S = {}
+local S, was = {}, {}
 local flat = redis.call('HGETALL', state)
-for i = 1, #flat, 2 do S[flat[i]] = tonumber(flat[i + 1]) or flat[i + 1] end
+for i = 1, #flat, 2 do
+  local value = tonumber(flat[i + 1]) or flat[i + 1]
+  S[flat[i]], was[flat[i]] = value, value
+end
 local zeros = { 'phase', 'step', 'shares', 'reserved', 'weight', 'saver_entitled', 'saver_until', 'rank', 'rank_until' }
 if S.parts ~= n then
   for _, key in ipairs({ last, shares, weights, entitled_at, hungry, paused, state }) do redis.call('DEL', key) end
-  S = { parts = n, born = now, seen = now, swept = now, saver = '' }
+  S, was = { parts = n, born = now, seen = now, swept = now, saver = '' }, {}
   for _, name in ipairs(zeros) do S[name] = 0 end
 end
 
@@ -59,6 +62,11 @@ local function cost(p, units)  -- units * period / amount, rounded down, without
 end
 S.step = max(S.step, step) + 1
 
+-- a key lives on from sweep to sweep; one that there was not may not see any
+local function lasting(key, added)
+  if added > 0 then redis.call('PEXPIRE', key, KEEP) end
+end
+
 local function forget(member)
   redis.call('ZREM', last, member)
   S.shares = S.shares - (tonumber(redis.call('HGET', shares, member)) or 0)
@@ -72,13 +80,18 @@ end
 
 -- the member is there
 local recovering = now < S.born + RECOVERY
-redis.call('ZADD', last, now, me)
-S.weight = S.weight + weight - (tonumber(redis.call('HGET', weights, me)) or 0)
-redis.call('HSET', weights, me, weight)
-local held = tonumber(redis.call('HGET', shares, me)) or 0
-local share = min(recovering and reported or floor(WHOLE * weight / S.weight), WHOLE - S.shares + held)
-S.shares = S.shares + share - held
-redis.call('HSET', shares, me, share)
+lasting(last, redis.call('ZADD', last, now, me))
+local weighed = tonumber(redis.call('HGET', weights, me)) or 0
+if weighed ~= weight then
+  S.weight = S.weight + weight - weighed
+  lasting(weights, redis.call('HSET', weights, me, weight))
+end
+local held = tonumber(redis.call('HGET', shares, me))
+local share = min(recovering and reported or floor(WHOLE * weight / S.weight), WHOLE - S.shares + (held or 0))
+if share ~= held then
+  S.shares = S.shares + share - (held or 0)
+  lasting(shares, redis.call('HSET', shares, me, share))
+end
 
 -- the silent ones
 if now < S.swept or now - S.swept >= SWEEP then
@@ -113,9 +126,16 @@ local granted, crowd, retry = {}, WHOLE, 0
 for i = 1, n do granted[i] = 0 end
 
 local function decide()
-  redis.call('ZREMRANGEBYSCORE', hungry, '-inf', '(' .. now - HUNGRY)
-  local others = redis.call('ZCARD', hungry)
-  if redis.call('ZSCORE', hungry, me) then others = others - 1 end
+  local others, hungers = redis.call('ZCARD', hungry), nil
+  if others > 0 then
+    redis.call('ZREMRANGEBYSCORE', hungry, '-inf', '(' .. now - HUNGRY)
+    others = redis.call('ZCARD', hungry)
+    hungers = redis.call('ZSCORE', hungry, me)
+    if hungers then others = others - 1 end
+  end
+  local function sated()
+    if hungers then redis.call('ZREM', hungry, me) end
+  end
   local rivals = max(1, redis.call('ZCARD', last) - 1) * weight
   crowd = WHOLE + floor(others * (S.weight - weight) * WHOLE / rivals)
   -- what came back was of no use to the member: of its rate, and of no other, it does not count as its turn
@@ -133,7 +153,7 @@ local function decide()
   local wants = false
   for i = 1, n do wants = wants or part[i].want > 0 end
   if not wants then
-    redis.call('ZREM', hungry, me)
+    sated()
     return
   end
   local fits, ample = true, true
@@ -144,12 +164,12 @@ local function decide()
   end
   local top = now < (S.rank_until or 0) and S.rank or 0
   if urgency > 0 and urgency < top and not ample then
-    redis.call('ZREM', hungry, me)
+    sated()
     retry = S.rank_until - now
     return
   end
   local function be_short()
-    redis.call('ZADD', hungry, now, me)
+    lasting(hungry, redis.call('ZADD', hungry, now, me))
     if rank >= top then S.rank, S.rank_until = rank, now + YIELD end
   end
   if fits and others > 0 then
@@ -178,19 +198,20 @@ local function decide()
     local room = floor(max(0, p.level - p.least) * WHOLE / crowd)
     if more > 0 and room * under < more * over then over, under = room, more end
   end
-  local met = true
+  local met, entitlements = true, {}
   for i = 1, n do
     local p = part[i]
     granted[i] = p.least + floor(max(0, p.want - p.least) * over / under)
     p.level = p.level - granted[i]
     met = met and granted[i] >= p.want
     moment[i] = others > 0 and max(moment[i], now - LAG) + floor(cost(p, granted[i]) * crowd / WHOLE) or now
-    redis.call('HSET', entitled_at, i .. ':' .. me, moment[i])
+    entitlements[2 * i - 1], entitlements[2 * i] = i .. ':' .. me, moment[i]
     entitled = i > 1 and max(entitled, moment[i]) or moment[i]
   end
+  lasting(entitled_at, redis.call('HSET', entitled_at, unpack(entitlements)))
   if saver == me then saver = '' end
   if met then
-    redis.call('ZREM', hungry, me)
+    sated()
   else
     be_short()
     retry = max(1, entitled - now)
@@ -209,7 +230,7 @@ local at = HEAD + n * 7 + 1
 for i = 1, tonumber(ARGV[at]) do
   local target, ms = ARGV[at + 2 * i - 1], tonumber(ARGV[at + 2 * i])
   local til = max(tonumber(redis.call('HGET', paused, target)) or 0, now + ms)
-  redis.call('HSET', paused, target, til)
+  lasting(paused, redis.call('HSET', paused, target, til))
 end
 local answer = { S.step, share, redis.call('ZCARD', last), crowd, retry }
 for i = 1, n do answer[#answer + 1] = granted[i] end
@@ -224,22 +245,35 @@ for i = 1, #all, 2 do
   end
 end
 
--- what is kept
-local function text(number) return string.format('%.0f', number) end
-local kept = { 'parts', n, 'born', text(S.born), 'seen', text(S.seen), 'swept', text(S.swept),
-  'saver', saver ~= '' and '=' .. saver or '' }
-for _, name in ipairs(zeros) do
-  kept[#kept + 1] = name
-  kept[#kept + 1] = text(S[name] or 0)
-end
-for i = 1, n do
-  local p = part[i]
-  for name, value in pairs({ level = p.level, rest = p.rest, amount = p.amount, period = p.period, burst = p.burst,
-    saved = S['saved' .. i] or 0 }) do
-    kept[#kept + 1] = name .. i
-    kept[#kept + 1] = text(value)
+-- what is kept: of that, what is not as it was
+local kept = {}
+local function keep(name, number)
+  if was[name] ~= number then
+    kept[#kept + 1] = name
+    kept[#kept + 1] = string.format('%.0f', number)
   end
 end
+for _, name in ipairs(zeros) do keep(name, S[name] or 0) end
+for i = 1, n do
+  local p = part[i]
+  keep('level' .. i, p.level)
+  keep('rest' .. i, p.rest)
+  keep('amount' .. i, p.amount)
+  keep('period' .. i, p.period)
+  keep('burst' .. i, p.burst)
+  keep('saved' .. i, S['saved' .. i] or 0)
+end
+keep('parts', n)
+keep('born', S.born)
+keep('seen', S.seen)
+keep('swept', S.swept)
+S.saver = saver ~= '' and '=' .. saver or ''
+if S.saver ~= was.saver then
+  kept[#kept + 1] = 'saver'
+  kept[#kept + 1] = S.saver
+end
 redis.call('HSET', state, unpack(kept))
-for _, key in ipairs(KEYS) do redis.call('PEXPIRE', key, KEEP) end
+if S.swept == now then
+  for _, key in ipairs(KEYS) do redis.call('PEXPIRE', key, KEEP) end
+end
 return answer

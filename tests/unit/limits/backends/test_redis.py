@@ -68,6 +68,26 @@ def test_a_script_that_was_forgotten_is_told_again(run: Run, tmp_path: Path) -> 
         run(scene())
 
 
+def test_nothing_is_kept_for_good(run: Run, tmp_path: Path) -> None:
+    """Whatever comes to be between two sweeps: shares, turns, hunger, pauses."""
+
+    async def scene() -> None:
+        client = connect(server.url)
+        store = RedisStore(client, "ns", lambda: now)
+        now = 10**12
+        wants = Ask("provider:p", "b", (Part(600, 60_000, 10, 5, 5),), pauses=(("p/m", 60_000),))
+        for ask, after in ((ASK, 0), (ASK, 2_000), (ASK, 500), (wants, 100), (ASK, 100), (wants, 0)):
+            now += after
+            await store.exchange([ask])
+        kept = [key async for key in client.scan_iter()]
+        assert len(kept) == 7
+        assert [key for key in kept if not 0 < await client.pttl(key) <= 2 * 86_400_000] == []
+        await store.close()
+
+    with RedisServer(tmp_path) as server:
+        run(scene())
+
+
 def test_a_server_that_is_away_is_said_to_be(run: Run, tmp_path: Path) -> None:
     async def scene() -> None:
         store = RedisStore(connect(server.url), "ns")
