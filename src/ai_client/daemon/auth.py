@@ -14,6 +14,7 @@ from ai_client.transport.exchange import Request
 
 _BEARER = b"bearer "
 _WHERE = frozenset({b"host", b"origin"})
+_MOST_NAMES = 100
 
 
 class Gate:
@@ -22,6 +23,7 @@ class Gate:
     def __init__(self, apps: Mapping[str, App], hosts: Collection[str] = ()) -> None:
         """`hosts` are names under which this node's programs know it, besides those that can be nobody else's."""
         self._hosts = frozenset(hosts)
+        self._here: set[bytes] = set()  # what was found to be so: most callers say the same
         self._by_uid = {app.uid: app for app in apps.values() if app.uid is not None}
         self._by_token = [(app.token_sha256, app) for app in apps.values() if app.token_sha256]
         self._open = not self._by_uid and not self._by_token
@@ -40,18 +42,21 @@ class Gate:
         if request.peer_uid is not None or self._by_token:
             return
         for name, value in request.headers:
-            if name in _WHERE and not self._is_here(value.decode("latin-1").lower()):
+            if name in _WHERE and value not in self._here and not self._is_here(value):
                 raise PermissionDeniedError(
                     f"the header {name.decode()} names another site: call 127.0.0.1 or localhost, or add the name to "
                     "[daemon] hosts; web pages are not served"
                 )
 
-    def _is_here(self, said: str) -> bool:
+    def _is_here(self, said: bytes) -> bool:
         """Is this an origin, or a host with or without its port, that no site on the network can be?"""
-        host = said.rpartition("//")[2]
+        host = said.decode("latin-1").lower().rpartition("//")[2]
         host = host[1:].partition("]")[0] if host.startswith("[") else host.partition(":")[0]
         local = "." not in host and host != "null"  # who owns a name out there has a dot in it; a page may be "null"
-        return local or host in self._hosts or host.endswith(".localhost") or _is_address(host)
+        here = local or host in self._hosts or host.endswith(".localhost") or _is_address(host)
+        if here and len(self._here) < _MOST_NAMES:
+            self._here.add(said)
+        return here
 
     def identify(self, request: Request) -> App:
         """The app that calls. Raises `AuthenticationError`, which never repeats what was presented."""

@@ -113,3 +113,11 @@ def test_a_web_page_is_kept_out(headers: dict[str, str]) -> None:
         Gate({}, ("ai.example",)).keep_pages_out(asked(headers))
     Gate({}).keep_pages_out(asked(headers, uid=1000))  # no browser speaks to a Unix socket
     gate(app("a", "one")).keep_pages_out(asked(headers))  # nor does a page know a token
+
+
+def test_names_that_were_found_to_be_its_own_are_remembered_up_to_a_number() -> None:
+    made = gate()
+    for number in range(200):
+        made.keep_pages_out(asked({"host": f"node{number}"}))
+        made.keep_pages_out(asked({"host": "localhost"}))
+    assert len(made._here) == 100
