@@ -25,7 +25,6 @@ from ai_client.config.values import (
     base_url,
     boolean,
     choice,
-    hosts,
     integer,
     ledger,
     model,
@@ -40,6 +39,7 @@ from ai_client.config.values import (
     proxy_url,
     secret,
     served_models,
+    several,
     token_hash,
 )
 
@@ -220,7 +220,7 @@ class Daemon(Keyed, frozen=True, kw_only=True):
         "Where it listens; port 0 takes any free one, `unix:` a socket's path; what others can reach speaks TLS.",
     )
     hosts: tuple[str, ...] = key(
-        hosts(),
+        several("list of hosts", "names of hosts separated by commas, without ports, or nothing", name()),
         (),
         "Names with a dot in them by which this node's programs may call it where no token is asked for.",
     )

@@ -187,14 +187,12 @@ def model() -> Kind[str]:
 
 def models() -> Kind[tuple[str, ...]]:
     """Names of models separated by commas; empty for none."""
+    return several("list of models", "names of models separated by commas, or nothing", model())
 
-    def parse(text: str) -> tuple[str, ...]:
-        names = listed(text)
-        if not all(_MODEL.fullmatch(name) for name in names):
-            raise ValueError(text)
-        return names
 
-    return Kind("list of models", "names of models separated by commas, or nothing", parse, ", ".join)
+def several(name: str, allowed: str, one: Kind[str]) -> Kind[tuple[str, ...]]:
+    """Items separated by commas, each of a kind; empty for none. `allowed` says the same in words."""
+    return Kind(name, allowed, lambda text: tuple(map(one.parse, listed(text))), ", ".join)
 
 
 def names() -> Kind[tuple[str, ...]]:
@@ -207,18 +205,6 @@ def names() -> Kind[tuple[str, ...]]:
         return items
 
     return Kind("list of names", "names separated by commas, each once, or `*`", parse, ", ".join)
-
-
-def hosts() -> Kind[tuple[str, ...]]:
-    """Names of hosts separated by commas, in whatever letters; empty for none."""
-
-    def parse(text: str) -> tuple[str, ...]:
-        items = listed(text.lower())
-        if not all(_NAME.fullmatch(item) for item in items):
-            raise ValueError(text)
-        return items
-
-    return Kind("list of hosts", "names of hosts separated by commas, without ports, or nothing", parse, ", ".join)
 
 
 def served_models() -> Kind[tuple[str, ...]]:

@@ -22,7 +22,7 @@ class Gate:
 
     def __init__(self, apps: Mapping[str, App], hosts: Collection[str] = ()) -> None:
         """`hosts` are names under which this node's programs know it, besides those that can be nobody else's."""
-        self._hosts = frozenset(hosts)
+        self._hosts = frozenset(map(str.lower, hosts))
         self._here: set[bytes] = set()  # what was found to be so: most callers say the same
         self._by_uid = {app.uid: app for app in apps.values() if app.uid is not None}
         self._by_token = [(app.token_sha256, app) for app in apps.values() if app.token_sha256]

@@ -89,7 +89,7 @@ def asked(headers: dict[str, str], uid: int | None = None) -> Request:
     ],
 )
 def test_this_nodes_programs_call_it_by_names_that_are_its_own(headers: dict[str, str]) -> None:
-    Gate({}, ("ai.example",)).keep_pages_out(asked(headers))
+    Gate({}, ("Ai.example",)).keep_pages_out(asked(headers))
 
 
 @pytest.mark.parametrize(

@@ -116,6 +116,7 @@ def test_the_provider_s_answer_and_its_wish_are_kept() -> None:
     [
         b'{"error":{"message":"Incorrect key: KEY","param":"KEY","code":"KEY"}}',
         b"what about KEY?",
+        b"{ neither JSON nor \\ without KEY",
         b"x" * 295 + b"KEY",
         b'{"error":{"message":"spelled \\u0068s_00000000000000000000"}}',
         b'{"error":{"message":"***","code":"\\u0068s_00000000000000000000","more":["\\u0068s_00000000000000000000"]}}',
