@@ -83,13 +83,14 @@ class Member:
             self.lags.append(loop.time() - due)
 
     async def _app(self, place: int, told: dict[str, Any]) -> None:
-        """Calls at random moments, so many a second."""
-        rng = random.Random(self._told["seed"] * 10 + place)
-        app, due = App(name=told["name"]), self._begin + told["begin"]
+        """Calls at random moments, so many a second; the same moments in each round."""
+        app, begin = App(name=told["name"]), self._begin + told["begin"]
         while True:
-            due += rng.expovariate(told["rate"])
-            await asyncio.sleep(max(0.0, due - time.time()))
-            self._start(app, PROMPT, REPLY_TOKENS)
+            rng, at = random.Random(self._told["seed"] * 10 + place), 0.0
+            while (at := at + rng.expovariate(told["rate"])) < told["round"]:
+                await asyncio.sleep(max(0.0, begin + at - time.time()))
+                self._start(app, PROMPT, REPLY_TOKENS)
+            begin += told["round"]
 
     async def _trace(self) -> None:
         for at, context, generated in self._told["arrivals"]:

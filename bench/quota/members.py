@@ -45,11 +45,12 @@ def environment(scene: Scene, url: str, redis_url: str, name: str) -> dict[str, 
 
 def told(scene: Scene, place: int, steps: list[list[Arrival]] | None) -> dict[str, Any]:
     """What a member is to ask."""
-    busy = {"name": "busy", "rate": scene.demand * scene.calls_per_second / scene.workers, "begin": 0.0}
+    rate = scene.demand * scene.calls_per_second / scene.workers
+    busy = {"name": "busy", "rate": rate, "begin": 0.0, "round": scene.seconds}
     apps = [busy] if not scene.trace and place < scene.workers else []
     if scene.light:
-        busy["begin"] = scene.seconds / 2
-        apps.append({"name": "light", "rate": scene.light / scene.members, "begin": 0.0})
+        busy["begin"] = half = scene.seconds / 2
+        apps.append({"name": "light", "rate": scene.light / scene.members, "begin": 0.0, "round": half})
     return {
         "seed": place,
         "seconds": scene.seconds,
