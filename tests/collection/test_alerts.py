@@ -125,6 +125,14 @@ STORIES = (
         "node01 sends nothing to p/m: its calls failed or were slow",
     ),
     Story(
+        "AIClientKeyRefused",
+        {scraped(catalogue.KEY_REFUSED, key="p.two"): "0 1x20"},
+        2,
+        3,
+        {**BY_NODE, "key": "p.two"},
+        "node01: the key p.two is refused",
+    ),
+    Story(
         "AIClientLimitsNotShared",
         {
             scraped(catalogue.FLEET_MODE, mode="shared"): "1 0x20",
