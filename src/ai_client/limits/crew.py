@@ -19,7 +19,7 @@ _IDLE_NS = 1_000 * _MS
 _BUSY_NS = 200 * _MS
 _SHORT_NS = 50 * _MS
 _LEAST_PAUSE_NS = 20 * _MS
-_PER_MEMBER_NS = 50_000  # of the pauses in a large fleet: together they ask at most 20,000 times a second
+_PER_MEMBER_NS = 100_000  # of the pauses in a large fleet: together they ask at most 10,000 times a second
 _RETRY_NS = 500 * _MS
 _LEAVE_AFTER = 10  # idle turns
 

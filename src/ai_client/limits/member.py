@@ -20,7 +20,7 @@ _MS = 1_000_000
 _GRACE_NS = (UNSEEN_MS + 500) * _MS  # after which a store that lives surely keeps our share for us
 _TICKS_AHEAD = 2
 _LEAST_PAUSE_NS = 20 * _MS
-_PER_MEMBER_NS = 50_000  # of that pause in a large fleet: together they ask at most 20,000 times a second
+_PER_MEMBER_NS = 100_000  # of any pause in a large fleet: together they ask at most 10,000 times a second
 _IDLE_NS = 1_000 * _MS
 _RETRY_NS = 500 * _MS
 _LEAVE_AFTER = 10  # idle turns, for a limit that need not be kept
@@ -187,8 +187,9 @@ class Member:
             self._debts[place] = 0
             self._after[place] = purse.balance
         self.mode = Mode.SHARED
-        pace = max(self.terms.pace_ns, answer.members * _MS // 10)
-        least = self._least_pause_ns = max(_LEAST_PAUSE_NS, answer.members * _PER_MEMBER_NS)
+        turn = answer.members * _PER_MEMBER_NS
+        pace = max(self.terms.pace_ns, turn)
+        least = self._least_pause_ns = max(_LEAST_PAUSE_NS, turn)
         if answer.retry:
             self.due_ns = self._sent_ns + max(pace // 4, least, min(answer.retry * _MS, _IDLE_NS))
         elif any(self._usual):
