@@ -239,6 +239,13 @@ def test_systemd_is_read_unit_by_unit() -> None:
     assert told == {"a": {"Id": "a", "ActiveState": "active"}, "b": {"Id": "b", "DropInPaths": ""}}
 
 
+def test_systemd_has_read_a_unit_once_it_has_a_file() -> None:
+    told = systemd.parse_show("Id=a\nFragmentPath=\n\nId=b\nFragmentPath=/etc/systemd/system/b\n", ("a", "b"))
+    assert systemd.has_read(told)
+    assert not systemd.has_read({"a": told["a"]})
+    assert not systemd.has_read({})
+
+
 def test_a_node_that_was_not_heard_of_is_not_clean() -> None:
     told = report.gather(
         ["a", "b", "c", "d"],

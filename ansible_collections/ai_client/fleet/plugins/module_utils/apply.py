@@ -34,7 +34,7 @@ def apply(spec: Spec, found: Sequence[Difference], archive: bytes, units: dict[s
     """
     effects = {each.effect for each in found}
     was_active = units[spec.service].get("ActiveState") == "active"
-    known = any(each.get("FragmentPath") for each in units.values())
+    known = systemd.has_read(units)
     was_current = releases.linked(spec.root, "current")
     _accounts(spec, found)
     had_release = releases.is_complete(spec.root, spec.release)

@@ -53,11 +53,12 @@ def begin(spec: Spec) -> bool:
     unit = Path(f"/etc/systemd/system/{spec.service}")
     try:
         os.makedirs(PLACE, exist_ok=True)
+        known = systemd.has_read(systemd.show(UNIT))  # that of an earlier restart
         text = unit_text(unit.read_text(encoding="utf-8"), spec.socket)
         files.write(files.File(f"{PLACE}/{UNIT}", text, 0o644, "root", "root", "unit"))
         if unit.with_name(f"{unit.name}.d").is_dir():
             files.link(f"{PLACE}/{UNIT}.d", f"{unit}.d")
-        if systemd.show(UNIT)[UNIT].get("NeedDaemonReload") == "yes":  # it still holds that of an earlier restart
+        if known:
             systemd.run("systemctl", "daemon-reload")
         systemd.run("systemctl", "start", UNIT)
     except (OSError, systemd.SystemdError):

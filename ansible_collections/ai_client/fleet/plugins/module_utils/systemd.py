@@ -7,10 +7,7 @@ import subprocess
 import time
 from pathlib import Path
 
-_SHOWN = (
-    "Id,ActiveState,SubState,UnitFileState,MainPID,ExecMainStartTimestampMonotonic,DropInPaths,NeedDaemonReload,"
-    "FragmentPath"
-)
+_SHOWN = "Id,ActiveState,SubState,UnitFileState,MainPID,ExecMainStartTimestampMonotonic,DropInPaths,FragmentPath"
 _TRANSIENT_LEFT_OUT = {"ExecStart", "ExecReload", "Type", "Restart", "RestartSec", "RestartPreventExitStatus"}
 _TRANSIENT_FOLDERS = {"StateDirectory", "CacheDirectory", "LogsDirectory"}
 
@@ -46,6 +43,11 @@ def parse_show(text: str, units: tuple[str, ...]) -> dict[str, dict[str, str]]:
         unit: dict(line.partition("=")[::2] for line in paragraph.splitlines())
         for unit, paragraph in zip(units, paragraphs)
     }
+
+
+def has_read(shown: dict[str, dict[str, str]]) -> bool:
+    """Whether systemd holds the text of any of these units: it keeps that, whatever the file says later, until a reload."""
+    return any(each.get("FragmentPath") for each in shown.values())
 
 
 def started_at(state: dict[str, str]) -> float:
