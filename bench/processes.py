@@ -104,6 +104,24 @@ class Process:
                     return
 
 
+@contextlib.contextmanager
+def contained(argv: Sequence[str], folder: Path, environment: Mapping[str, str]) -> Iterator[subprocess.Popen[bytes]]:
+    """A silent program in `folder`; at the end of the block it is killed, and all that it started, in whatever session.
+
+    Needs root: it is the first process of a PID namespace, and the kernel ends all others there with that one.
+    """
+    words = ("unshare", "--pid", "--fork", "--kill-child", *argv)
+    quiet = subprocess.DEVNULL
+    popen = subprocess.Popen(
+        words, cwd=folder, env=environment, stdin=quiet, stdout=quiet, stderr=quiet, start_new_session=True
+    )
+    try:
+        yield popen
+    finally:
+        popen.kill()
+        popen.wait()
+
+
 class Processes:
     """All that was started; leaving the `with` block stops it, also after ^C."""
 

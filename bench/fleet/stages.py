@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import random
-import signal
 import subprocess
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -16,6 +15,7 @@ import msgspec
 from ai_client.bundle.release import Manifest
 from bench.fleet.fleet import ROOT, Fleet, Play
 from bench.fleet.traffic import Traffic, traffic
+from bench.processes import contained
 
 DEPLOY = "ai_client.fleet.deploy"
 MANY = 20
@@ -194,14 +194,10 @@ def killed(run: Run) -> None:
 
 
 def _kill_after(run: Run, bundle: Path, seconds: float) -> None:
+    """Its workers die as well, though each has a session of its own: as when the controller's machine dies."""
     words, environment = run.fleet.playbook(DEPLOY, bundle)
-    quiet = subprocess.DEVNULL
-    playing = subprocess.Popen(words, cwd=ROOT, env=environment, stdout=quiet, stderr=quiet, start_new_session=True)
-    try:
+    with contained(words, ROOT, environment) as playing, suppress(subprocess.TimeoutExpired):
         playing.wait(seconds)
-    except subprocess.TimeoutExpired:
-        os.killpg(playing.pid, signal.SIGKILL)
-        playing.wait()
 
 
 def rollback(run: Run) -> None:

@@ -7,6 +7,7 @@ import http.client
 import http.server
 import json
 import os
+import select
 import socket
 import subprocess
 import sys
@@ -27,6 +28,7 @@ from bench.fleet.fleet import Play
 from bench.fleet.stages import Row
 from bench.fleet.traffic import Traffic
 from bench.fleet.variants import BROKEN, variant
+from bench.processes import contained
 
 PROGRAM = "#!/usr/bin/python3.11 -ISB\nprint('sound')\n"
 
@@ -60,6 +62,19 @@ def test_the_time_of_a_process_is_read_as_the_kernel_tells_it() -> None:
     with subprocess.Popen(["true"]) as gone:
         pass
     assert cost.of(gone.pid) == 0
+
+
+def test_what_was_killed_leaves_nothing_behind_in_sessions_of_their_own(tmp_path: Path) -> None:
+    if subprocess.run(["unshare", "--pid", "--fork", "true"], capture_output=True, check=False).returncode:
+        pytest.skip("the kernel lets nobody but root have a PID namespace")
+    os.mkfifo(tmp_path / "alive")
+    worker = "echo begun; exec sleep 300"
+    with contained(["sh", "-c", f"setsid sh -c '{worker}' >alive & wait"], tmp_path, os.environ):
+        alive = (tmp_path / "alive").open("rb", buffering=0)
+        assert alive.readline() == b"begun\n"
+    with alive:
+        assert select.select([alive], [], [], 60)[0]  # it ends when nobody is left to write into it
+        assert alive.read() == b""
 
 
 def test_twelve_kinds_of_drift_are_planted() -> None:
