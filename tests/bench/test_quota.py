@@ -74,4 +74,4 @@ def test_work_counts_when_it_is_done() -> None:
 
 
 def test_every_scene_has_a_name() -> None:
-    assert {"busy", "seeds", "trace", "fairness", "killed", "cut", "hot"} <= set(SCENES)
+    assert {"busy", "seeds", "trace", "fairness", "fairness-seeds", "killed", "cut", "hot"} <= set(SCENES)

@@ -245,6 +245,25 @@ def test_among_several_each_gets_its_part(attempt: Try) -> None:
     attempt(scenario)
 
 
+def test_a_call_of_a_light_app_goes_up_to_four_turns_early(attempt: Try) -> None:
+    async def scenario(talk: Talk) -> None:
+        await talk.rested("a", "b")
+        await talk.ask("a", 10, 1)
+        await talk.ask("b", 10, 1)
+        for _ in range(50):  # both are short, and have had their parts: a turn of a call is two tenths of a second
+            for name in "ab":
+                await talk.ask(name, 10, 1, after=50)
+        given = 0
+        for _ in range(6):
+            answer = await talk.ask("a", 10, 1, after=100, light=True)
+            assert answer.granted[0] <= 1, "that call, and no more"
+            given += answer.granted[0]
+            assert (await talk.ask("b", 10, 1)).granted == (0,), "whose turn it is has to leave a quarter of the level"
+        assert given >= 4
+
+    attempt(scenario)
+
+
 def test_something_large_is_saved_up_for(attempt: Try) -> None:
     """One asks for nine at a time, the others for one each, a hundred times a second: it is not starved."""
 

@@ -47,8 +47,8 @@ class Moves:
             step += 5  # as if the store had lost something
         pauses = ((f"p/m{rng.randint(1, 3)}", rng.randint(1, 5000)),) if rng.random() < 0.1 else ()
         urgency = rng.choice([(0, 0), (2, 2), (2, 7), (5, 5), (5, 5), (9, 12)])
-        weight, leaving = rng.choice([1, 1, 1, 3]), rng.random() < 0.05
-        return Ask("l", member, parts, weight, step, share, leaving, 10_000, pauses, *urgency)
+        weight, leaving, light = rng.choice([1, 1, 1, 3]), rng.random() < 0.05, rng.random() < 0.2
+        return Ask("l", member, parts, weight, step, share, leaving, 10_000, pauses, *urgency, light)
 
     def note(self, ask: Ask, answer: Answer) -> None:
         self.heard[ask.member] = (answer.step, answer.share)

@@ -117,11 +117,13 @@ class Gate:
         return self._running
 
     @property
-    def queued(self) -> tuple[Need, int, int, Need] | None:
-        """What the next in line needs, and what `Line.urgent` says; None when nobody waits for more than a place."""
+    def queued(self) -> tuple[Need, bool, int, int, Need] | None:
+        """What the next in line needs, `Line.light`, and what `Line.urgent` says; None when nobody waits, or for
+        a place.
+        """
         if not self._waiting or (self._cap and self._running >= self._cap):
             return None
-        return self._line.head.need, *self._line.urgent(self._clock.monotonic_ns())
+        return self._line.head.need, self._line.light, *self._line.urgent(self._clock.monotonic_ns())
 
     @property
     def meters(self) -> list[Meter]:
@@ -217,12 +219,17 @@ class Gate:
     def outlook(self, need: Need, caller: Caller) -> Queued:
         """How it would stand with one who began to wait now, as far as the meters, and those who left lately, tell."""
         now = self._clock.monotonic_ns()
-        place, ahead = self._line.before(caller, now)
+        place, ahead, light = self._line.before(caller, now)
         longest = 0
         if self._cap and self._running >= self._cap:
             longest = (place + 1) * self._departures.usual_ns
         for kind, meter in self._meters:
-            longest = max(longest, meter.wait_behind_ns(need[kind], ahead[kind], now))
+            units = need[kind]
+            if light and meter.part_ns(units):
+                expected = meter.cost_ns(units + ahead[kind])  # the fleet has no part go before it
+            else:
+                expected = meter.wait_behind_ns(units, ahead[kind], now)
+            longest = max(longest, expected)
         return Queued(place + 1, longest)
 
     def queues(self) -> dict[int, tuple[int, int]]:

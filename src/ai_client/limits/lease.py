@@ -12,7 +12,9 @@ The law of a store, in one step that nothing interrupts (docs/why/quota.md deriv
 5. Who asks alone gets what there is. Among several, each is entitled to its part of every rate: whoever got more than
    that of any waits until its entitlement has caught up, and what the one furthest behind is saving up for is left to
    it. What is returned of a rate counts as not got.
-6. Who was short makes the less urgent wait for `YIELD_MS`, unless the level is three quarters full: those whose `level`
+6. Whose next call is `light`, of an app that had less than its part at that member, may have that call, and no more,
+   up to `AHEAD_TURNS` of its turns early. For `YIELD_MS` after one was, everybody else leaves a quarter of every level.
+7. Who was short makes the less urgent wait for `YIELD_MS`, unless the level is three quarters full: those whose `level`
    is below its `rank`.
 """
 
@@ -40,6 +42,9 @@ UNTOLD: Final = -1
 YIELD_MS: Final = 1_000
 """For so long after a member was short, those whose calls are less urgent take nothing."""
 
+AHEAD_TURNS: Final = 4
+"""So many of its turns a member may have early for the calls of an app that had less than its part."""
+
 HUNGRY_MS: Final = 1_500
 LAG_MS: Final = 3_000
 SAVING_MS: Final = 1_000
@@ -65,7 +70,7 @@ class Ask(msgspec.Struct, frozen=True, gc=False):
     """A member's word on one limit. `step` and `share` are the last that it heard; `pauses` are news, by target.
 
     `rank` is the highest priority that waits there, `level` the one that the next in line has reached by waiting; both
-    are 0 where priorities mean nothing.
+    are 0 where priorities mean nothing. `light`: the next in line is of an app that has had less than its part there.
     """
 
     limit: str
@@ -79,6 +84,7 @@ class Ask(msgspec.Struct, frozen=True, gc=False):
     pauses: tuple[tuple[str, int], ...] = ()
     rank: int = 0
     level: int = 0
+    light: bool = False
 
 
 class Answer(msgspec.Struct, frozen=True, gc=False):

@@ -19,6 +19,7 @@ from itertools import islice
 
 from ai_client.limits.base import NOTHING, Caller, Need
 
+_CREDIT = 4  # calls that an app may have at once, after it had less than its part
 _COUNTED = 256  # those before a newcomer are added up one by one to here; beyond, by their average
 _FINE = 1_000_000  # of a start: so that small costs can be divided by large weights
 _LEVELS = 10  # of priority, at most
@@ -54,23 +55,23 @@ class _Flow:
         self.rank = rank
         self.caller = caller
         self.count = 0
-        self.finish = 0
-        self.last = 0
+        self.finish = self.last = rank.served - 1  # who is new has had less than anybody
 
     @property
     def next_start(self) -> int:
-        return max(self.rank.served, self.finish, self.last)
+        return max(self.rank.served - self.rank.credit, self.finish, self.last)
 
 
 class _Rank:
     """Those of one priority, in order."""
 
-    __slots__ = ("flows", "priority", "served", "since", "total", "waiters", "weight")
+    __slots__ = ("credit", "flows", "priority", "served", "since", "total", "waiters", "weight")
 
     def __init__(self, priority: int, now_ns: int) -> None:
         self.priority = priority
         self.since = now_ns
         self.served = 0  # the start of the one served last
+        self.credit = 0  # how far an app's start may be behind that
         self.waiters: list[Waiter] = []
         self.total = NOTHING
         self.weight = 0  # of the apps that wait
@@ -92,12 +93,13 @@ class _Rank:
 class Line:
     """Those who wait, in order."""
 
-    __slots__ = ("_order", "_passed_ns", "_ranks", "_seen_ns", "ageing_ns")
+    __slots__ = ("_order", "_passed_ns", "_ranks", "_rested", "_seen_ns", "ageing_ns")
 
     def __init__(self, ageing_ns: int) -> None:
         """`ageing_ns` is how much waiting outweighs one level of priority; at 0 there is one rank for all."""
         self.ageing_ns = ageing_ns
         self._ranks: dict[int, _Rank] = {}  # where somebody waits
+        self._rested: dict[int, _Rank] = {}  # where somebody did
         self._order = 0
         self._seen_ns = 0  # when somebody was served last
         self._passed_ns = 0  # of the time until then, what no turn was said to take yet
@@ -109,6 +111,12 @@ class Line:
     def head(self) -> Waiter:
         """Who is next. There must be somebody."""
         return self._next.waiters[0]
+
+    @property
+    def light(self) -> bool:
+        """Has the app of who is next had less than its part?"""
+        head = self.head
+        return head.start < head.flow.rank.served
 
     @property
     def callers(self) -> list[tuple[Caller, int]]:
@@ -132,19 +140,21 @@ class Line:
         mine = now_ns - priority * self.ageing_ns
         return all(mine < self._due(rank)[0] for rank in self._ranks.values()) and priority not in self._ranks
 
-    def before(self, caller: Caller, now_ns: int) -> tuple[int, Need]:
-        """How many would go before one who arrives now, and what they need together."""
+    def before(self, caller: Caller, now_ns: int) -> tuple[int, Need, bool]:
+        """How many would go before one who arrives now, what they need together, and whether all of them, and he
+        himself, would be `light`.
+        """
         priority = self._priority(caller)
-        rank = self._ranks.get(priority) or _Rank(priority, now_ns)
+        rank = self._ranks.get(priority) or self._rested.get(priority) or _Rank(priority, now_ns)
         flow = rank.flows.get((caller.app, caller.priority)) or _Flow(rank, caller)
         own = bisect_right(rank.waiters, flow.next_start, key=lambda waiter: waiter.start)
-        place, total = own, rank.first(own)
+        place, total, light = own, rank.first(own), flow.next_start < rank.served
         for other in self._ranks.values():
             if other is not rank and self._due(other) < self._due(rank):
                 # those whom waiting has lifted take turns with the rank
                 count = len(other.waiters) if other.priority > priority else min(len(other.waiters), own + 1)
-                place, total = place + count, plus(total, other.first(count))
-        return place, total
+                place, total, light = place + count, plus(total, other.first(count)), False
+        return place, total, light
 
     def join(self, caller: Caller, need: Need, cost_ns: int, now_ns: int, future: asyncio.Future[None]) -> Waiter:
         """Take a place. `cost_ns` is in what time the whole limit yields `need`."""
@@ -153,7 +163,11 @@ class Line:
         priority = self._priority(caller)
         rank = self._ranks.get(priority)
         if rank is None:
-            rank = self._ranks[priority] = _Rank(priority, now_ns)
+            rank = self._rested.pop(priority, None)
+            if rank is None:
+                rank = _Rank(priority, now_ns)
+            rank.since = now_ns
+            self._ranks[priority] = rank
         key = (caller.app, caller.priority)
         flow = rank.flows.get(key)
         if flow is None:
@@ -176,6 +190,7 @@ class Line:
         """
         rank = waiter.flow.rank
         rank.served = max(rank.served, waiter.start)
+        rank.credit = _CREDIT * waiter.spacing
         passed = self._passed_ns + now_ns - self._seen_ns
         turn = passed // _TURNS
         self._seen_ns, self._passed_ns = now_ns, passed - turn
@@ -201,7 +216,9 @@ class Line:
         if not flow.count:
             rank.weight -= flow.caller.weight
         if not rank.waiters:
-            del self._ranks[rank.priority]
+            # as all had what they wanted, all are even; but for who had less than his part
+            rank.served = max(rank.served, *(each.finish for each in rank.flows.values()))
+            self._rested[rank.priority] = self._ranks.pop(rank.priority)
 
     def _priority(self, caller: Caller) -> int:
         return caller.priority if self.ageing_ns else 0

@@ -104,9 +104,9 @@ class Member:
         self._sent_ns = now_ns
         self._shared_before = [purse.shared for purse in self._purses]
         queued = self.gate.queued
-        head = total = NOTHING
+        head, total, light = NOTHING, NOTHING, False
         if queued is not None:
-            head, self._rank, self._level, total = queued
+            head, light, self._rank, self._level, total = queued
         self._reckon(now_ns)
         parts = tuple(
             self._part(place, purse, head[purse.rate.kind], total[purse.rate.kind], leaving=leaving)
@@ -131,6 +131,7 @@ class Member:
             pauses,
             self._rank,
             self._level,
+            light,
         )
 
     def _reckon(self, now_ns: int) -> None:

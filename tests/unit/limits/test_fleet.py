@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+import random
+
 import pytest
 
 from ai_client.errors import RateLimitedError
@@ -58,6 +61,41 @@ def test_alone_it_has_all_of_it() -> None:
         await lone.run(30, 30.0)
         requests, _ = town.used(10, 30)
         assert requests >= 0.95 * 10 * 20, "the others, who ask for nothing, keep nothing from it"
+        await town.close()
+
+    run_virtually(scenario)
+
+
+@pytest.mark.parametrize("rpm", [150, 1200])
+def test_a_heavy_app_does_not_make_a_light_one_wait(rpm: int) -> None:
+    """Also where a node's part is a call in eight seconds."""
+
+    async def scenario(clock: FakeClock) -> None:
+        town = Town(clock, 20, rpm, 10**7)
+        rng, tasks = random.Random(1), []
+
+        async def ask(node: Node, app: str, calls_a_second: float) -> None:
+            while True:
+                await pass_seconds(rng.expovariate(calls_a_second))
+                tasks.append(asyncio.create_task(node.call(175, 170, 10.0, who(app=app))))
+
+        asking = [
+            asyncio.create_task(ask(node, app, share * rpm / 60 / len(town.nodes)))
+            for node in town.nodes
+            for app, share in (("light", 0.25), ("heavy", 3.0))
+        ]
+        await pass_seconds(200)
+        for task in (*asking, *tasks):
+            task.cancel()
+        await asyncio.gather(*asking, *tasks, return_exceptions=True)
+        waits = [wait for node in town.nodes for at, wait, app in node.let_in if app == "light" and at > 40 * SECOND]
+        assert len(waits) >= 0.93 * 160 * 0.25 * rpm / 60
+        assert sorted(waits)[len(waits) // 2] <= 0.03 * SECOND
+        assert sorted(waits)[len(waits) * 9 // 10] <= 8 * 60 * SECOND // rpm, "eight turns of the whole limit"
+        requests, _ = town.used(40, 200)
+        assert requests >= 0.97 * rpm / 60 * 160
+        each = [len(node.used) for node in town.nodes]
+        assert sum(each) ** 2 / (len(each) * sum(n * n for n in each)) >= 0.98, "Jain's index"
         await town.close()
 
     run_virtually(scenario)

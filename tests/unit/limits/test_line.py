@@ -85,7 +85,7 @@ def test_who_is_served_all_the_time_gets_no_older(run: Run) -> None:
             line.join(who(1, "batch"), need(1), 1, second * SECOND, future)
             assert line.precedes(2, second * SECOND)
             line.serve(line.head, second * SECOND)
-        assert line.before(who(2), 600 * SECOND) == (0, NOTHING)
+        assert line.before(who(2), 600 * SECOND)[:2] == (0, NOTHING)
 
     run(scene())
 
@@ -163,7 +163,7 @@ def test_urgent_calls_of_the_same_app_do_not_stand_behind_its_backlog(run: Run) 
         line = Line(6 * SECOND)
         for _ in range(100):
             line.join(who(5), need(1), SECOND, 0, future)
-        assert line.before(who(9), 0) == (0, NOTHING)
+        assert line.before(who(9), 0)[:2] == (0, NOTHING)
         assert line.before(who(5), 0)[0] == 100
 
     run(scene())
@@ -176,7 +176,7 @@ def test_who_would_be_before_is_counted(joins: list[tuple[int, int, int]], prior
         line = Line(SECOND)
         for level, app, units in joins:
             line.join(who(level, f"app{app}"), need(units), units, 0, loop.create_future())
-        place, total = line.before(who(priority, "new"), 0)
+        place, total, _ = line.before(who(priority, "new"), 0)
         mine = line.join(who(priority, "new"), need(1), 1, 0, loop.create_future())
         before: list[Need] = []
         while line.head is not mine:
@@ -198,7 +198,7 @@ def test_of_those_who_were_lifted_as_many_are_before_as_take_turns(run: Run) -> 
             line.join(who(1, "low"), need(2), 1, 0, future)
         for _ in range(2):
             line.join(who(5), need(1), 1, 9 * SECOND, future)
-        assert line.before(who(5), 9 * SECOND) == (5, need(8, requests=5))
+        assert line.before(who(5), 9 * SECOND) == (5, need(8, requests=5), False)
 
     run(scene())
 
@@ -223,7 +223,58 @@ def test_far_behind_the_average_is_taken(run: Run) -> None:
         for _ in range(400):
             line.join(who(app="a"), need(2), 1, 0, future)
         line.join(who(app="b"), need(302), 299, 0, future)
-        place, total = line.before(who(app="b"), 0)
+        place, total, _ = line.before(who(app="b"), 0)
         assert (place, total) == (301, (401 * 301 // 401, 1102 * 301 // 401, 0, 1102 * 301 // 401, 0))
+
+    run(scene())
+
+
+def test_a_new_app_has_had_less_than_anybody_for_one_call(run: Run) -> None:
+    async def scene() -> None:
+        future = asyncio.get_running_loop().create_future()
+        line = Line(6 * SECOND)
+        for _ in range(10):
+            line.join(who(app="heavy"), need(1), SECOND, 0, future)
+        assert _service(line, 8) == ["heavy"] * 8
+        light = [line.light]
+        assert line.before(who(app="new"), 0) == (0, NOTHING, True)
+        for _ in range(2):
+            line.join(who(app="new"), need(1), SECOND, 0, future)
+        light.append(line.light)
+        assert _service(line, 1) == ["new"]
+        light.append(line.light)
+        assert light == [False, True, False], "whose calls wait all the time has had its part"
+
+    run(scene())
+
+
+def test_what_an_app_had_is_remembered_when_nobody_waits(run: Run) -> None:
+    async def scene() -> None:
+        future = asyncio.get_running_loop().create_future()
+        line = Line(6 * SECOND)
+        line.join(who(app="light"), need(1), SECOND, 0, future)
+        for _ in range(9):
+            line.join(who(app="heavy"), need(1), SECOND, 0, future)
+        _service(line, 10)
+        line.join(who(app="heavy"), need(1), SECOND, SECOND, future)
+        light = [line.light]
+        assert line.before(who(app="light"), SECOND) == (0, NOTHING, True)
+        for _ in range(6):
+            line.join(who(app="light"), need(1), SECOND, SECOND, future)
+        light.append(line.light)
+        assert light == [False, True], "who had all that it wanted is behind nobody"
+        assert _service(line, 6) == ["light"] * 4 + ["heavy", "light"], "four calls, and it is an equal again"
+        assert not line.before(who(9, app="light"), SECOND)[2], "of another priority nobody had more"
+
+    run(scene())
+
+
+def test_behind_others_of_a_higher_priority_nobody_is_light(run: Run) -> None:
+    async def scene() -> None:
+        future = asyncio.get_running_loop().create_future()
+        line = Line(6 * SECOND)
+        line.join(who(5, app="heavy"), need(1), SECOND, 0, future)
+        line.join(who(9, app="urgent"), need(1), SECOND, 0, future)
+        assert line.before(who(5, app="light"), 0) == (2, need(2, requests=2), False)
 
     run(scene())

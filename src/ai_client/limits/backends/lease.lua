@@ -1,8 +1,9 @@
 -- One step of the law that limits/lease.py states; limits/backends/store.py is the same in Python.
 -- KEYS: state, last seen, shares, weights, entitlements, hungry, pauses: all of one limit, in one slot.
 -- ARGV: now (-1: the server's clock), member, weight, step, share, leaving, share_ms, WHOLE, UNSEEN_MS, SWEEP_MS,
---       RECOVERY_MS, HUNGRY_MS, LAG_MS, SAVING_MS, YIELD_MS, KEEP_MS, rank, level, parts, then for each: amount, period, burst, want, least,
---       back, most (-1: not told); then pauses, then for each: target, ms.
+--       RECOVERY_MS, HUNGRY_MS, LAG_MS, SAVING_MS, YIELD_MS, AHEAD_TURNS, KEEP_MS, rank, level,
+--       light, parts, then for each: amount, period, burst, want, least, back, most (-1: not told); then pauses, then for
+--       each: target, ms.
 local state, last, shares, weights, entitled_at, hungry, paused = unpack(KEYS)
 local now, me = tonumber(ARGV[1]), ARGV[2]
 if now < 0 then
@@ -12,9 +13,9 @@ end
 local weight, step, reported = tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5])
 local leaving, share_ms = ARGV[6] == '1', tonumber(ARGV[7])
 local WHOLE, UNSEEN, SWEEP, RECOVERY = tonumber(ARGV[8]), tonumber(ARGV[9]), tonumber(ARGV[10]), tonumber(ARGV[11])
-local HUNGRY, LAG, SAVING, KEEP = tonumber(ARGV[12]), tonumber(ARGV[13]), tonumber(ARGV[14]), tonumber(ARGV[16])
-local YIELD, rank, urgency = tonumber(ARGV[15]), tonumber(ARGV[17]), tonumber(ARGV[18])
-local HEAD = 19
+local HUNGRY, LAG, SAVING, YIELD = tonumber(ARGV[12]), tonumber(ARGV[13]), tonumber(ARGV[14]), tonumber(ARGV[15])
+local AHEAD, KEEP, rank, urgency = tonumber(ARGV[16]), tonumber(ARGV[17]), tonumber(ARGV[18]), tonumber(ARGV[19])
+local light, HEAD = ARGV[20] == '1', 21
 local n = tonumber(ARGV[HEAD])
 local floor, min, max = math.floor, math.min, math.max
 
@@ -24,7 +25,7 @@ for i = 1, #flat, 2 do
   local value = tonumber(flat[i + 1]) or flat[i + 1]
   S[flat[i]], was[flat[i]] = value, value
 end
-local zeros = { 'phase', 'step', 'shares', 'reserved', 'weight', 'saver_entitled', 'saver_until', 'rank', 'rank_until' }
+local zeros = { 'phase', 'step', 'shares', 'reserved', 'weight', 'saver_entitled', 'saver_until', 'rank', 'rank_until', 'light_until' }
 if S.parts ~= n then
   for _, key in ipairs({ last, shares, weights, entitled_at, hungry, paused, state }) do redis.call('DEL', key) end
   S, was = { parts = n, born = now, seen = now, swept = now, saver = '' }, {}
@@ -172,26 +173,40 @@ local function decide()
     lasting(hungry, redis.call('ZADD', hungry, now, me))
     if rank >= top then S.rank, S.rank_until = rank, now + YIELD end
   end
+  local due = entitled
+  if light and others > 0 then
+    local turn = 0
+    for i = 1, n do turn = max(turn, cost(part[i], part[i].least)) end
+    due = due - floor(AHEAD * turn * crowd / WHOLE)
+    S.light_until = now + YIELD
+  end
   if fits and others > 0 then
-    fits = entitled <= now or ample
-    if saver ~= '' and saver ~= me and now < S.saver_until and S.saver_entitled < entitled then
+    fits = due <= now or ample
+    if saver ~= '' and saver ~= me and now < S.saver_until and S.saver_entitled < due then
       for i = 1, n do fits = fits and part[i].level - part[i].least >= (S['saved' .. i] or 0) end
+    end
+    if not light and now < (S.light_until or 0) then
+      for i = 1, n do
+        local p = part[i]
+        fits = fits and p.level - p.least >= min(floor((p.burst + 3) / 4), p.burst - p.least)
+      end
     end
   end
   if not fits then
     be_short()
-    if saver == '' or saver == me or now >= S.saver_until or entitled < S.saver_entitled then
-      saver, S.saver_entitled, S.saver_until = me, entitled, now + SAVING
+    if saver == '' or saver == me or now >= S.saver_until or due < S.saver_entitled then
+      saver, S.saver_entitled, S.saver_until = me, due, now + SAVING
       for i = 1, n do S['saved' .. i] = min(part[i].least, part[i].burst) end
     end
-    retry = max(1, entitled - now)
+    retry = max(1, due - now)
     for i = 1, n do
       local p = part[i]
       retry = max(retry, cost(p, min(p.least, p.burst) - p.level) + 1)
     end
     return
   end
-  local over, under = 1, 1
+  local early = due <= now and now < entitled and not ample
+  local over, under = early and 0 or 1, 1
   for i = 1, n do
     local p = part[i]
     local more = p.want - p.least

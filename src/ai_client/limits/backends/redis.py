@@ -13,6 +13,7 @@ from redis.asyncio.cluster import ClusterNode
 from redis.exceptions import NoScriptError, RedisClusterException, RedisError
 
 from ai_client.limits.lease import (
+    AHEAD_TURNS,
     HUNGRY_MS,
     LAG_MS,
     RECOVERY_MS,
@@ -29,7 +30,7 @@ from ai_client.limits.lease import (
 _SCRIPT: Final = resources.files(__package__).joinpath("lease.lua").read_text("utf-8")
 _SHA: Final = hashlib.sha1(_SCRIPT.encode(), usedforsecurity=False).hexdigest()
 _KEYS: Final = ("state", "seen", "shares", "weights", "entitled", "hungry", "pauses")
-_LAW: Final = (WHOLE, UNSEEN_MS, SWEEP_MS, RECOVERY_MS, HUNGRY_MS, LAG_MS, SAVING_MS, YIELD_MS)
+_LAW: Final = (WHOLE, UNSEEN_MS, SWEEP_MS, RECOVERY_MS, HUNGRY_MS, LAG_MS, SAVING_MS, YIELD_MS, AHEAD_TURNS)
 _KEEP_MS: Final = 2 * 86_400_000  # what nobody asks for is forgotten after two days
 _TIMEOUT: Final = 1.0
 _SERVER_S_CLOCK: Final = -1
@@ -111,6 +112,7 @@ def _words(ask: Ask, now: int) -> list[str | int]:
         _KEEP_MS,
         ask.rank,
         ask.level,
+        int(ask.light),
         len(ask.parts),
     ]
     for part in ask.parts:

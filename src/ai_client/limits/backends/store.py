@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from ai_client.limits.lease import (
+    AHEAD_TURNS,
     HUNGRY_MS,
     LAG_MS,
     RECOVERY_MS,
@@ -67,7 +68,7 @@ class _Limit:
         self.hungry: dict[str, int] = {}
         self.pauses: dict[str, int] = {}
         self.saver = ""
-        self.saver_entitled = self.saver_until = self.rank = self.rank_until = 0
+        self.saver_entitled = self.saver_until = self.rank = self.rank_until = self.light_until = 0
         self.saved: tuple[int, ...] = ()
 
     def forget(self, member: str) -> None:
@@ -191,17 +192,18 @@ def _grant(limit: _Limit, ask: Ask, now: int) -> tuple[tuple[int, ...], int, int
     if ask.level < rank and not ample and ask.level:
         limit.hungry.pop(me, None)
         return (0,) * len(parts), crowd, limit.rank_until - now
+    due = entitled
+    if others and ask.light:
+        due -= AHEAD_TURNS * max(level.cost(part.least) for level, part in pairs) * crowd // WHOLE
+        limit.light_until = now + YIELD_MS
     if fits and others:
-        fits = (entitled <= now or ample) and not _saved_for_another(limit, me, entitled, now, pairs)
+        fits = (due <= now or ample) and not _saved_for_another(limit, ask, due, now, pairs)
     if not fits:
         limit.hungry[me] = now
         _be_short(limit, ask, rank, now)
-        if not limit.saver or now >= limit.saver_until or entitled < limit.saver_entitled or limit.saver == me:
-            limit.saver, limit.saver_entitled, limit.saver_until = me, entitled, now + SAVING_MS
-            limit.saved = tuple(min(part.least, level.burst) for level, part in pairs)
-        waits = [level.cost(min(part.least, level.burst) - level.level) + 1 for level, part in pairs]
-        return (0,) * len(parts), crowd, max(1, entitled - now, *waits)
-    granted = _portion(pairs, crowd)
+        return (0,) * len(parts), crowd, max(1, due - now, _save_up(limit, me, due, now, pairs))
+    early = due <= now < entitled and not ample
+    granted = tuple(part.least for part in parts) if early else _portion(pairs, crowd)
     for (level, _), units in zip(pairs, granted, strict=True):
         level.level -= units
     limit.entitled[me] = moments = [
@@ -232,9 +234,25 @@ def _be_short(limit: _Limit, ask: Ask, rank: int, now: int) -> None:
         limit.rank, limit.rank_until = ask.rank, now + YIELD_MS
 
 
-def _saved_for_another(limit: _Limit, me: str, entitled: int, now: int, pairs: list[tuple[_Level, Part]]) -> bool:
-    """Would what is left be too little for the one furthest behind, who saves up for something large?"""
-    if limit.saver in ("", me) or now >= limit.saver_until or limit.saver_entitled >= entitled:
+def _save_up(limit: _Limit, me: str, due: int, now: int, pairs: list[tuple[_Level, Part]]) -> int:
+    """Have others leave it what its next call needs, if it is the one furthest behind; when will that have grown?"""
+    if not limit.saver or now >= limit.saver_until or due < limit.saver_entitled or limit.saver == me:
+        limit.saver, limit.saver_entitled, limit.saver_until = me, due, now + SAVING_MS
+        limit.saved = tuple(min(part.least, level.burst) for level, part in pairs)
+    return max(level.cost(min(part.least, level.burst) - level.level) + 1 for level, part in pairs)
+
+
+def _saved_for_another(limit: _Limit, ask: Ask, due: int, now: int, pairs: list[tuple[_Level, Part]]) -> bool:
+    """Would what is left be too little for the one furthest behind, who saves up for something large, or less than the
+    quarter that is kept for light calls? A call so large that it needs that quarter itself may have it.
+    """
+    if (
+        not ask.light
+        and now < limit.light_until
+        and any(level.level - part.least < min(-(-level.burst // 4), level.burst - part.least) for level, part in pairs)
+    ):
+        return True
+    if limit.saver in ("", ask.member) or now >= limit.saver_until or limit.saver_entitled >= due:
         return False
     return any(level.level - part.least < saved for (level, part), saved in zip(pairs, limit.saved, strict=True))
 
