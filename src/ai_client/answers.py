@@ -64,19 +64,19 @@ def _target(name: str) -> tuple[bytes, bytes]:
     return b"x-ai-client-target", name.encode("latin-1", "replace")
 
 
-def cost_header(record: Record) -> tuple[bytes, bytes]:
-    """The cost of a call that is over, in dollars: exact decimal text."""
-    return b"x-ai-client-cost-usd", usd(record.cost_nano)
-
-
-def usage_header(record: Record) -> tuple[bytes, bytes]:
-    """Said of an answer whose provider did not count: a token with parameters, as RFC 8941 writes them."""
+def told_whole(record: Record) -> Headers:
+    """The same of a call that is over: its cost, too, and our count where the provider had none."""
+    headers = told(record)
+    headers.append((b"x-ai-client-cost-usd", usd(record.cost_nano)))
     usage = record.usage
-    return b"x-ai-client-usage", b"estimated;input=%d;output=%d" % (usage.input_tokens, usage.output_tokens)
+    if usage.estimated:  # a token with parameters, as RFC 8941 writes them
+        counts = usage.input_tokens, usage.output_tokens
+        headers.append((b"x-ai-client-usage", b"estimated;input=%d;output=%d" % counts))
+    return headers
 
 
 def read_usage(said: bytes) -> Usage:
-    """The reverse of `usage_header`'s value. Raises ValueError for anything else."""
+    """The reverse of what `x-ai-client-usage` says. Raises ValueError for anything else."""
     found = _USAGE.fullmatch(said)
     if found is None:
         raise ValueError(f"not a count of tokens: {said!r}")

@@ -8,7 +8,6 @@ from collections.abc import Mapping
 from ai_client._version import __version__
 from ai_client.answers import TOLD
 from ai_client.cache.policy import CachePolicy
-from ai_client.clock import Clock
 from ai_client.config.snapshot import Config, Hedge
 from ai_client.config.snapshot import Provider as ProviderConfig
 from ai_client.config.values import printed
@@ -46,7 +45,7 @@ _LOCAL_POOL = 1000  # connections to the node's own daemon, which has limits of 
 
 def build(config: Config, shared: Shared) -> Service:
     """Put a service together. Raises `ConfigurationError` for what only shows when it is tried, such as a CA file."""
-    providers = {name: _provider(config, each, shared.clock) for name, each in config.endpoints.items()}
+    providers = {name: _provider(config, each, shared) for name, each in config.endpoints.items()}
     table = _table(config)
     shared.quota.set(config)
     shared.health.set(config.guard)
@@ -153,7 +152,7 @@ def build_local(config: Config, shared: Shared, address: str, token: str) -> Ser
     return Service(config, shared.clock, pipeline, _table(config), {"daemon": provider}, shared.make_id)
 
 
-def _provider(config: Config, provider: ProviderConfig, clock: Clock) -> OpenAIProvider:
+def _provider(config: Config, provider: ProviderConfig, shared: Shared) -> OpenAIProvider:
     origin = Origin.parse(provider.base_url)
     performance = config.performance
     tls = None
@@ -178,7 +177,8 @@ def _provider(config: Config, provider: ProviderConfig, clock: Clock) -> OpenAIP
     )
     streams = config.streams
     commit = Commit(streams.commit == "whole", frozenset(streams.whole_models), streams.hold_mb << 20)
-    return OpenAIProvider(provider.name, pool, wire, patience, clock, key, commit, TOLD)
+    count = shared.quota.habits.count
+    return OpenAIProvider(provider.name, pool, wire, patience, shared.clock, key, commit, TOLD, count=count)
 
 
 def prices(config: Config) -> PriceTable:

@@ -20,6 +20,7 @@ from ai_client.lasting import Shared, open_library
 from ai_client.model.record import Record
 from ai_client.model.reply import Reply, Stream
 from ai_client.model.request import Endpoint
+from ai_client.model.usage import as_members
 from ai_client.service import LOCAL_APP, Ask, Service
 from ai_client.transport.sse import DONE, EventParser
 
@@ -282,12 +283,7 @@ def _decoded(reply: Reply) -> dict[str, Any]:
     answer: dict[str, Any] = msgspec.json.decode(reply.body, type=dict[str, Any])
     usage = reply.usage
     if usage.estimated and not answer.get("usage"):
-        answer["usage"] = {
-            "prompt_tokens": usage.input_tokens,
-            "completion_tokens": usage.output_tokens,
-            "total_tokens": usage.total_tokens,
-            "estimated": True,
-        }
+        answer["usage"] = as_members(usage)
     return answer
 
 

@@ -10,7 +10,7 @@ import importlib
 from collections.abc import AsyncIterator, Iterator, Mapping
 from typing import Any
 
-from ai_client.answers import cost_header, error_event, error_headers, error_json, told
+from ai_client.answers import error_event, error_headers, error_json, told, told_whole
 from ai_client.client import AsyncAIClient
 from ai_client.errors import AIClientError
 from ai_client.model.record import Record
@@ -165,7 +165,5 @@ async def _ask(client: AsyncAIClient, request: Any, body: bytes) -> Answer:
         )
     except AIClientError as error:
         return error.status, error_headers(error), error_json(error), None
-    told_headers = reply.headers + told(record)
-    if reply.stream is None:
-        told_headers.append(cost_header(record))
-    return reply.status, told_headers, reply.body, reply.stream
+    said = told(record) if reply.stream is not None else told_whole(record)
+    return reply.status, reply.headers + said, reply.body, reply.stream

@@ -22,6 +22,9 @@ REFUSES = "claude-sonnet-4.5"
 BREAKS = "gemini-2.5-flash"
 """The model whose streams break off in the middle."""
 
+COUNTS_NOT = "deepseek-v3.2"
+"""The model whose provider gives no usage."""
+
 
 def chat(client: openai.OpenAI) -> None:
     answer = client.chat.completions.create(model="gpt-4.1", messages=HELLO, max_tokens=12, temperature=0.2)
@@ -38,6 +41,20 @@ def streaming_chat(client: openai.OpenAI) -> None:
         reasons.append(chunk.choices[0].finish_reason)
     assert text
     assert reasons[-1] in {"length", "stop"}
+
+
+def uncounted_stream(client: openai.OpenAI) -> None:
+    ask: Any = {"model": COUNTS_NOT, "messages": HELLO, "max_tokens": 12, "stream": True}
+    assert all(chunk.choices for chunk in client.chat.completions.create(**ask)), "nobody asked"
+    options = {"stream_options": {"include_usage": True}}  # not a parameter of 1.12.0 yet
+    *chunks, last = client.chat.completions.create(**ask, extra_body=options)
+    assert not last.choices
+    assert (last.id, last.model) == (chunks[-1].id, chunks[-1].model)
+    usage = last.model_dump()["usage"]
+    assert usage["estimated"] is True
+    assert usage["total_tokens"] == usage["prompt_tokens"] + usage["completion_tokens"] > 0
+    whole = client.chat.completions.with_raw_response.create(model=COUNTS_NOT, messages=HELLO)
+    assert whole.headers["x-ai-client-usage"].startswith("estimated;input=")
 
 
 def stream_left_early(client: openai.OpenAI) -> None:
@@ -152,6 +169,7 @@ def main() -> None:
     calls = [
         chat,
         streaming_chat,
+        uncounted_stream,
         stream_left_early,
         broken_stream,
         raw_response,

@@ -20,11 +20,21 @@ OLD = ROOT / ".venv-sdk" / "bin" / "python"
 SCRIPT = Path(sdk_calls.__file__)
 
 ALWAYS = {
-    *("chat", "streaming_chat", "stream_left_early", "broken_stream", "raw_response", "completions", "embeddings"),
+    *(
+        "chat",
+        "streaming_chat",
+        "uncounted_stream",
+        "stream_left_early",
+        "broken_stream",
+        "raw_response",
+        "completions",
+        "embeddings",
+    ),
     *("models", "errors", "asynchronous"),
 }
 FAULTS = (
     f"status:429@retry-after=1,model={sdk_calls.REFUSES}",
+    f"no-usage@model={sdk_calls.COUNTS_NOT}",
     f"cut:reset@after=5,model={sdk_calls.BREAKS}",
 )
 

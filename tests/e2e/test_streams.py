@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -80,6 +81,52 @@ def test_a_caller_that_asks_for_usage_gets_it(run: Run, tmp_path: Path) -> None:
             body = {**STREAM, "stream_options": {"include_usage": True}}
             events = data_of((await client.post("/v1/chat/completions", json=body)).content)
             assert json.loads(events[-2])["usage"]["completion_tokens"] == 30
+
+    run(scene())
+
+
+ASKED: Any = {**STREAM, "stream_options": {"include_usage": True}}
+
+
+@pytest.mark.parametrize("commit", ["first_content", "whole"])
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [("/chat/completions", ASKED), ("/completions", {**ASKED, "prompt": "Say hello.", "messages": None})],
+)
+def test_a_caller_that_asks_for_usage_gets_an_estimate_where_there_is_none(
+    run: Run, tmp_path: Path, path: str, body: Any, commit: str
+) -> None:
+    """It is what the ledger has, and says that it is one."""
+
+    async def scene() -> None:
+        sections = {"caching": {"enabled": "true", "persistent": "no"}, "streams": {"commit": commit}}
+        async with gateway(tmp_path, "no-usage", sections=sections) as (_, client):
+            answer = await client.post(f"/v1{path}", json=body)
+            *_, finish, last, end = data_of(answer.content)
+            assert (end, answer.headers.get("x-ai-client-commit", "first_content")) == (DONE, commit)
+            finishing, told = json.loads(finish), json.loads(last)
+            assert (told["choices"], told["usage"]["estimated"]) == ([], True)
+            assert {told[name] == finishing[name] for name in ("id", "object", "created", "model")} == {True}
+            metrics = (await client.get("/metrics")).text
+            counted = re.findall(r'ai_client_tokens_total{.*kind="(\w+)".*} (\d+)', metrics)
+            spent = {kind: int(tokens) for kind, tokens in counted}
+            assert spent["input"] == told["usage"]["prompt_tokens"] == 3
+            assert spent["output"] == told["usage"]["completion_tokens"] > 0
+            assert (await client.post(f"/v1{path}", json=body)).content == answer.content, "from the cache, too"
+
+    run(scene())
+
+
+@pytest.mark.parametrize("ask", ["true", "false"])
+def test_a_caller_that_asks_for_no_usage_gets_no_estimate(run: Run, tmp_path: Path, ask: str) -> None:
+    async def scene() -> None:
+        async with recording(tmp_path, {"api": {"stream_usage": ask}}) as (upstream, client):
+            upstream.headers, upstream.pieces = [SSE], WHOLE
+            assert (await client.post("/v1/chat/completions", json=STREAM)).content == b"".join(WHOLE)
+            assert (b"include_usage" in upstream.requests[0].body) is (ask == "true")
+            told = (await client.post("/v1/chat/completions", json=ASKED)).content
+            assert told.startswith(b"".join(WHOLE[:-1]))
+            assert json.loads(data_of(told)[-2])["usage"]["estimated"] is True
 
     run(scene())
 

@@ -12,9 +12,10 @@ from hypothesis import strategies as st
 
 from ai_client.errors import AIClientError
 from ai_client.model.reply import StreamEnd
+from ai_client.model.usage import as_members
 from ai_client.providers.openai.judges import ChunkJudge, Judge, ResponseJudge
 from ai_client.providers.openai.stream import EventStream
-from tests.unit.providers.openai.feed import DONE, STOP, USAGE, Fed, chunk, event
+from tests.unit.providers.openai.feed import COUNT, DONE, STOP, USAGE, Fed, chunk, event
 
 texts = st.text(min_size=1, max_size=12)
 comments = st.sampled_from([b": ping\n\n", b"\n", b"id: 7\n\n", b"event: x\nretry: 5\n\n"])
@@ -50,7 +51,7 @@ def read(pieces: list[bytes], judge: Judge) -> tuple[bytes, BaseException | None
     """What the caller gets, the error it gets, and the ends it was told."""
 
     async def main() -> tuple[bytes, BaseException | None, list[StreamEnd]]:
-        stream = EventStream(Fed(pieces), judge, "p", 8)
+        stream = EventStream(Fed(pieces), judge, "p", COUNT)
         got = b""
         ends: list[StreamEnd] = []
         try:
@@ -110,6 +111,14 @@ def test_without_a_count_the_characters_are_counted(said: list[str]) -> None:
     usage = ends[0].usage
     assert usage.estimated
     assert usage.output_tokens == -(-sum(map(len, said)) // 4)
+
+
+@given(st.lists(texts, min_size=1, max_size=5), st.data())
+def test_wherever_it_is_cut_who_asked_is_told_that_count_before_the_end(said: list[str], data: st.DataObject) -> None:
+    plain = b"".join([chunk(text) for text in said] + [STOP])
+    got, _, ends = read(cut(data, plain + DONE), ChunkJudge(hide_usage=False, tell_usage=True))
+    members = {"id": "1", "model": "m-1", "choices": [], "usage": as_members(ends[0].usage)}
+    assert got == plain + event(members) + DONE
 
 
 @given(st.dictionaries(st.text(max_size=6), st.none() | st.integers() | st.text(max_size=6), max_size=4))

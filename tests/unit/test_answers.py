@@ -7,14 +7,13 @@ import pytest
 
 from ai_client.answers import (
     TOLD,
-    cost_header,
     error_event,
     error_headers,
     error_json,
     nano,
     read_usage,
     told,
-    usage_header,
+    told_whole,
     usd,
 )
 from ai_client.errors import AIClientError, ContextLengthError, OverloadedError, RateLimitedError, UpstreamStatusError
@@ -32,18 +31,19 @@ def test_headers_tell_what_happened() -> None:
     ]
     record.cache = "hit"
     assert told(record)[-1] == (b"x-ai-client-cache", b"hit")
-    assert cost_header(record) == (b"x-ai-client-cost-usd", b"1.000000123")
+    assert told_whole(record) == [*told(record), (b"x-ai-client-cost-usd", b"1.000000123")]
 
 
 def test_all_that_is_ours_to_say_is_known_as_such() -> None:
     record = make_record(target="p/m", attempts=2, queue_position=1, hedge="won", cache="miss", commit="whole")
-    ours = {name for name, _ in [*told(record), cost_header(record), usage_header(record)]}
+    record.usage = Usage(estimated=True)
+    ours = {name for name, _ in told_whole(record)}
     assert ours == TOLD | {b"x-request-id"}
 
 
 def test_a_count_that_is_ours_says_so() -> None:
     usage = Usage(7, 3, estimated=True)
-    name, value = usage_header(make_record(usage=usage))
+    name, value = told_whole(make_record(usage=usage))[-1]
     assert (name, value) == (b"x-ai-client-usage", b"estimated;input=7;output=3")
     assert read_usage(value) == usage
 

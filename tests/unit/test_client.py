@@ -24,6 +24,7 @@ from ai_client.errors import (
     UpstreamStatusError,
 )
 from ai_client.model.request import Endpoint
+from ai_client.model.usage import as_members
 from ai_client.simulator.app import RunningSimulator
 from tests.gateway import HELLO, KEY, Recorder, Sections, recorder, serving, simulated, write_config
 from tests.running import Run
@@ -90,6 +91,34 @@ def test_what_the_provider_did_not_count_is_estimated_and_marked(run: Run, tmp_p
             upstream.answer = upstream.answer[:-1] + b',"usage":{"prompt_tokens":8,"completion_tokens":0}}'
             answer = await client.chat_completion(HELLO, model="gpt-4.1")
             assert answer["usage"] == {"prompt_tokens": 8, "completion_tokens": 0}
+
+    run(scene())
+
+
+def test_so_is_that_of_a_stream_for_who_asked(run: Run, tmp_path: Path) -> None:
+    """The node's daemon tells a client whose caller did not ask, too, that it is an estimate."""
+    options = {"include_usage": True}
+
+    async def scene() -> None:
+        async with library(tmp_path, "no-usage") as (simulator, client):
+            *_, last = await rest_of(await client.chat_completion(HELLO, stream=True, stream_options=options))
+            assert (last["choices"], last["usage"]["estimated"]) == ([], True)
+            socket = f"unix:{tmp_path}/socket"
+            async with (
+                serving(write_config(tmp_path, simulator.url), socket),
+                AsyncAIClient.local(socket) as local,
+            ):
+                body = {"model": "gpt-4.1", "messages": HELLO, "stream": True}
+                reply, record = await local.ask(Endpoint.CHAT, body)
+                assert reply.stream is not None
+                chunks = await rest_of(Chunks(reply.stream))
+                assert all(chunk["choices"] for chunk in chunks)
+                assert record.usage.estimated
+                reply, told = await local.ask(Endpoint.CHAT, {**body, "stream_options": options})
+                assert reply.stream is not None
+                *_, last = await rest_of(Chunks(reply.stream))
+                assert last["usage"] == as_members(told.usage)
+                assert told.usage.estimated
 
     run(scene())
 

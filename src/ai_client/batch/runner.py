@@ -18,7 +18,6 @@ from ai_client.errors import RETRYABLE_STATUSES, AIClientError, BrokenReplyError
 from ai_client.model.record import Record
 from ai_client.model.reply import Reply
 from ai_client.model.request import Endpoint
-from ai_client.model.usage import NO_USAGE
 from ai_client.providers.openai.answers import read_answer
 from ai_client.routing.retry import backoff
 
@@ -295,7 +294,7 @@ def _is_passing(error: AIClientError) -> bool:
 def _answered(item: Item, reply: Reply, record: Record) -> Answered:
     """What is kept of an answer. Raises `BrokenReplyError` when its body is not JSON in UTF-8."""
     model, usage = read_answer(reply.body, record.target or "the provider")
-    if usage is NO_USAGE:  # the provider did not count: what was estimated
+    if usage is None:  # the provider did not count: what was estimated
         usage = reply.usage
     try:
         reply.body.decode()

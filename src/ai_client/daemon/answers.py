@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from ai_client.answers import JSON, cost_header, error_event, error_headers, error_json, told, usage_header
+from ai_client.answers import JSON, error_event, error_headers, error_json, told, told_whole
 from ai_client.errors import AIClientError
 from ai_client.model.record import Record
 from ai_client.model.reply import Reply, Stream
@@ -28,11 +28,7 @@ def send_error(
 
 def send_whole(exchange: Exchange, reply: Reply, record: Record) -> None:
     """Answer with a whole reply."""
-    headers = reply.headers + told(record)
-    headers.append(cost_header(record))
-    if record.usage.estimated:
-        headers.append(usage_header(record))
-    exchange.send(reply.status, headers, reply.body)
+    exchange.send(reply.status, reply.headers + told_whole(record), reply.body)
 
 
 async def send_stream(exchange: Exchange, reply: Reply, stream: Stream, record: Record) -> None:

@@ -51,10 +51,6 @@ class Habit:
         seen = self._chars
         return -(-chars * self._tokens // seen) if seen else -(-chars // _CHARS_PER_TOKEN)
 
-    def weigh(self, chars: int, usage: Usage) -> Usage:
-        """A count of ours, which took 4 characters for a token, by the learned ratio. `chars` are of the prompt."""
-        return Usage(self.tokens(chars), self.tokens(usage.output_tokens * _CHARS_PER_TOKEN), estimated=True)
-
     def learn(self, chars: int, bounded: bool, choices: int, input_tokens: int, output_tokens: int) -> None:
         """An answer cost this. To be asked for where `skip` is 0; it is counted down by whoever does not ask."""
         if self._learned < _ALL_OF:
@@ -85,3 +81,8 @@ class Habits(dict[str, Habit]):
         if len(self) < _MOST_HABITS:
             self[model] = habit
         return habit
+
+    def count(self, model: str, input_chars: int, output_chars: int) -> Usage:
+        """What the model makes of a prompt and an answer so long: see `model.usage.Count`."""
+        habit = self[model]
+        return Usage(habit.tokens(input_chars), habit.tokens(output_chars), estimated=True)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Final
+
 import msgspec
 
 
@@ -26,6 +29,27 @@ class Usage(msgspec.Struct, frozen=True, gc=False):
 
 
 NO_USAGE = Usage()
+
+
+def as_members(usage: Usage) -> dict[str, int | bool]:
+    """As OpenAI's `usage`; a count of ours says so."""
+    members: dict[str, int | bool] = {
+        "prompt_tokens": usage.input_tokens,
+        "completion_tokens": usage.output_tokens,
+        "total_tokens": usage.total_tokens,
+    }
+    return {**members, "estimated": True} if usage.estimated else members
+
+
+Count = Callable[[str, int, int], Usage]
+"""Our own count where the provider gave none: of a model's prompt and answer of so many characters."""
+
+_CHARS_PER_TOKEN: Final = 4  # of English text
+
+
+def by_length(_model: str, input_chars: int, output_chars: int) -> Usage:
+    """A `Count` that knows nothing of the model."""
+    return Usage(input_chars // _CHARS_PER_TOKEN, -(-output_chars // _CHARS_PER_TOKEN), estimated=True)
 
 
 def plus(a: Usage, b: Usage) -> Usage:

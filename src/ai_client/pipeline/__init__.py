@@ -79,7 +79,9 @@ def build_pipeline(parts: Parts) -> Observed:
     # Stages are handed on as bound methods: CPython calls one without going through C, as it does for an object.
     attempt: AttemptStage = Send(parts.providers).__call__
     refuse = parts.refuse_unknown_price
-    attempt = Accounted(attempt, parts.price, parts.on_unknown_price, parts.habits, refuse_unknown=refuse).__call__
+    attempt = Accounted(
+        attempt, parts.price, parts.on_unknown_price, parts.habits.count, refuse_unknown=refuse
+    ).__call__
     if parts.hedging is not None:
         attempt = Timed(attempt, parts.hedging, parts.clock).__call__
     if parts.adaptive is not None:

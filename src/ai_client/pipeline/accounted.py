@@ -9,14 +9,11 @@ from functools import partial
 from ai_client.cost.meter import cost_nano
 from ai_client.cost.prices import Price
 from ai_client.errors import InvalidRequestError, UpstreamError
-from ai_client.limits.estimate import Habits
 from ai_client.model.call import Attempt
 from ai_client.model.reply import Reply, StreamEnd
 from ai_client.model.request import Endpoint
-from ai_client.model.usage import BROKEN, CANCELLED, Lost, Usage
+from ai_client.model.usage import BROKEN, CANCELLED, Count, Lost, Usage
 from ai_client.pipeline.base import AttemptStage
-
-_CHARS_PER_TOKEN = 4  # what `Habit.weigh` takes an estimate to be made with
 
 
 class Accounted:
@@ -31,24 +28,24 @@ class Accounted:
     costs nothing.
     """
 
-    __slots__ = ("_habits", "_inner", "_lookup", "_on_unknown", "_refuse_unknown")
+    __slots__ = ("_estimate", "_inner", "_lookup", "_on_unknown", "_refuse_unknown")
 
     def __init__(
         self,
         inner: AttemptStage,
         lookup: Callable[[str], Price | None],
         on_unknown: Callable[[str], None],
-        habits: Habits,
+        estimate: Count,
         *,
         refuse_unknown: bool,
     ) -> None:
-        """`lookup(model)` gives its price; `on_unknown(model)` hears of each answer that could not be priced; `habits`
-        know how many tokens a model makes of a text.
+        """`lookup(model)` gives its price; `on_unknown(model)` hears of each answer that could not be priced;
+        `estimate` counts what nobody did: the prompt, and what had come, of an answer that nobody got.
         """
         self._inner = inner
         self._lookup = lookup
         self._on_unknown = on_unknown
-        self._habits = habits
+        self._estimate = estimate
         self._refuse_unknown = refuse_unknown
 
     async def __call__(self, attempt: Attempt) -> Reply:
@@ -73,20 +70,13 @@ class Accounted:
                 self._lose(attempt, price, error.came, BROKEN)
             raise
         if reply.stream is None:
-            usage = reply.usage
-            if usage.estimated:
-                usage = reply.usage = self._weighed(attempt, usage)
-            self._count(attempt, price, usage)
+            self._count(attempt, price, reply.usage)
         else:
             reply.stream.on_end(partial(self._stream_ended, attempt, price))
         return reply
 
     def _stream_ended(self, attempt: Attempt, price: Price | None, end: StreamEnd) -> None:
-        usage = end.usage
-        self._count(attempt, price, self._weighed(attempt, usage) if usage.estimated else usage)
-
-    def _weighed(self, attempt: Attempt, usage: Usage) -> Usage:
-        return self._habits[attempt.target.model].weigh(attempt.call.fields.input_chars, usage)
+        self._count(attempt, price, end.usage)
 
     def _count(self, attempt: Attempt, price: Price | None, usage: Usage) -> None:
         attempt.call.record.book(attempt.target.name, usage, self._cost(attempt.target.model, price, usage))
@@ -94,7 +84,7 @@ class Accounted:
     def _lose(self, attempt: Attempt, price: Price | None, came: int, why: str) -> None:
         """The prompt, and so many characters of an answer that nobody got."""
         target = attempt.target
-        usage = self._weighed(attempt, Usage(0, -(-came // _CHARS_PER_TOKEN)))
+        usage = self._estimate(target.model, attempt.call.fields.input_chars, came)
         nano = self._cost(target.model, price, usage)
         attempt.call.record.lose(Lost(target.name, target.model, usage, nano, why))
 

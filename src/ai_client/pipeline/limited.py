@@ -164,10 +164,7 @@ class Limited:
         return 0 if price is None else cost_nano(price, Usage(before, after))
 
     def _stream_ended(self, held: list[Reservation], attempt: Attempt, habit: Habit, end: StreamEnd) -> None:
-        usage = end.usage
-        if usage.estimated:
-            usage = habit.weigh(attempt.call.fields.input_chars, usage)
-        self._settle(held, attempt, habit, usage)
+        self._settle(held, attempt, habit, end.usage)
 
     def _settle(self, held: list[Reservation], attempt: Attempt, habit: Habit, usage: Usage) -> None:
         """An answer without a count keeps what was set aside for it."""

@@ -8,7 +8,7 @@ from typing import Final
 import msgspec
 
 from ai_client.errors import BrokenReplyError
-from ai_client.model.usage import NO_USAGE, Usage, plus
+from ai_client.model.usage import NO_USAGE, Usage, as_members, plus
 from ai_client.transport.sse import DONE, EventParser
 
 _Members = dict[str, msgspec.Raw]
@@ -117,12 +117,8 @@ class Seam:
         usage = _object.decode(raw)
         counts = msgspec.json.decode(raw, type=_Counts)
         total = plus(Usage(counts.prompt_tokens or 0, counts.completion_tokens or 0), self._spent)
-        for name, count in (
-            ("prompt_tokens", total.input_tokens),
-            ("completion_tokens", total.output_tokens),
-            ("total_tokens", total.total_tokens),
-        ):
-            usage[name] = msgspec.Raw(_encode(count))
+        for name, value in as_members(total).items():
+            usage[name] = msgspec.Raw(_encode(value))
         members["usage"] = msgspec.Raw(_encode(usage))
         return True
 

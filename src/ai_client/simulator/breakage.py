@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 
@@ -102,6 +102,12 @@ def _no_finish(script: Script, _fault: Fault) -> Script:
     return _without(script, script.finish_at) if script.finish_at >= 0 else script
 
 
+def _no_usage(script: Script, _fault: Fault) -> Script:
+    frames = [_uncounted(frame) for frame in script.frames]
+    due = [at for frame, at in zip(frames, script.due_ns, strict=True) if frame]
+    return msgspec.structs.replace(script, frames=[frame for frame in frames if frame], due_ns=due)
+
+
 def _bad_json(script: Script, fault: Fault) -> Script:
     if script.stream:
         mid = min(_middle(script, fault), len(script.frames) - 1)
@@ -166,6 +172,7 @@ _BREAKERS: Mapping[str, Callable[[Script, Fault], Script]] = {
     "cut": _cut,
     "no-done": _no_done,
     "no-finish": _no_finish,
+    "no-usage": _no_usage,
     "bad-json": _bad_json,
     "sse-error": _sse_error,
     "length": _length,
@@ -176,6 +183,17 @@ _BREAKERS: Mapping[str, Callable[[Script, Fault], Script]] = {
     "stall-mid": _stall_mid,
     "drip": _drip,
 }
+
+
+def _uncounted(frame: bytes) -> bytes:
+    """A body, or an event, without its count; b"" where it has nothing else."""
+    begin, end = frame.find(b"{"), frame.rfind(b"}") + 1
+    if begin < 0:  # the end of a stream
+        return frame
+    members = msgspec.json.decode(frame[begin:end], type=dict[str, Any])
+    for counted in (members, members.get("response", {})):
+        counted.pop("usage", None)
+    return b"" if members.get("choices") == [] else frame[:begin] + msgspec.json.encode(members) + frame[end:]
 
 
 def _instead(script: Script, status: int, headers: list[Header], body: bytes) -> Script:

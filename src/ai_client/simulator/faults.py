@@ -56,6 +56,7 @@ KINDS: Final = (
     ),
     Kind("no-done", "a stream ends cleanly without its last event", streams_only=True),
     Kind("no-finish", "a stream ends without any finish_reason", streams_only=True),
+    Kind("no-usage", "an answer comes without its count of tokens, asked for or not"),
     Kind("bad-json", "the JSON of a chunk, or of the whole answer, breaks off"),
     Kind("sse-error", "an error object comes as an event mid-stream, then the stream ends", streams_only=True),
     Kind(

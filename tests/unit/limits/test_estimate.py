@@ -26,12 +26,13 @@ def test_the_first_answer_sets_the_ratio() -> None:
 
 
 def test_a_count_is_without_headroom_and_rounded_up() -> None:
-    habit = Habit()
-    assert (habit.tokens(41), habit.weigh(41, Usage(0, 3, estimated=True))) == (11, Usage(11, 3, estimated=True))
+    habits = Habits()
+    assert habits.count("m", 41, 9) == Usage(11, 3, estimated=True)
+    habit = habits["m"]
     habit.learn(1000, True, 1, 500, 10)
     habit.learn(1000, True, 1, 900, 10)
     assert habit.tokens(1000) == 525, "(8,000 - 500 + 900) / (16,000 - 1,000 + 1,000)"
-    assert habit.weigh(1000, Usage(0, 10, estimated=True)) == Usage(525, 21, estimated=True)
+    assert habits.count("m", 1000, 40) == Usage(525, 21, estimated=True)
     assert habit.estimate(1000, 1, 1)[0] > 525
 
 

@@ -8,11 +8,10 @@ import pytest
 
 from ai_client.cost.prices import Price
 from ai_client.errors import BrokenReplyError, ConnectError, InvalidRequestError
-from ai_client.limits.estimate import Habits
 from ai_client.model.call import Attempt, Call, Target
 from ai_client.model.reply import Reply
 from ai_client.model.request import Endpoint, Fields
-from ai_client.model.usage import BROKEN, CANCELLED, NO_USAGE, Lost, Usage
+from ai_client.model.usage import BROKEN, CANCELLED, NO_USAGE, Lost, Usage, by_length
 from ai_client.pipeline.accounted import Accounted
 from ai_client.testing import reply, streamed
 from ai_client.testing.provider import Line
@@ -29,9 +28,8 @@ class House:
     def __init__(self, *script: Line, refuse_unknown: bool = False) -> None:
         self.inside = Inside(*script)
         self.unknown: list[str] = []
-        self.habits = Habits()
         unknown = self.unknown.append
-        self.stage = Accounted(self.inside, PRICES.get, unknown, self.habits, refuse_unknown=refuse_unknown)
+        self.stage = Accounted(self.inside, PRICES.get, unknown, by_length, refuse_unknown=refuse_unknown)
 
 
 def test_an_answer_is_priced(run: Run) -> None:
@@ -110,25 +108,6 @@ def test_what_is_lost_without_a_price_is_warned_of(run: Run) -> None:
     with pytest.raises(asyncio.CancelledError):
         run(house.stage(make_attempt(target=Target("p", "new", "new"))))
     assert house.unknown == ["new"]
-
-
-@pytest.mark.parametrize("stream", [False, True])
-def test_a_count_of_ours_goes_by_what_the_model_makes_of_a_text(run: Run, stream: bool) -> None:
-    guess = Usage(10, 5, estimated=True)
-    house = House(streamed(usage=guess) if stream else reply(usage=guess))
-    house.habits["m"].learn(100, True, 1, 50, 1)
-    call = make_call()
-
-    async def scenario() -> None:
-        answer = await house.stage(make_attempt(call))
-        if stream:
-            await read(answer)
-        else:
-            assert answer.usage == call.record.usage
-
-    run(scenario())
-    assert call.record.usage == Usage(20, 10, estimated=True)
-    assert call.record.cost_nano == 20 * 2000 + 10 * 8000
 
 
 @pytest.mark.parametrize("error", [None, BrokenReplyError("cut off")])

@@ -11,7 +11,7 @@ from ai_client.cost.prices import Price
 from ai_client.errors import BudgetExceededError, ConnectError
 from ai_client.limits.estimate import Habits
 from ai_client.model.call import Call, Target
-from ai_client.model.usage import Usage
+from ai_client.model.usage import Usage, by_length
 from ai_client.pipeline.accounted import Accounted
 from ai_client.pipeline.budgeted import Budgeted, Means
 from ai_client.testing import FakeClock, reply
@@ -32,7 +32,7 @@ class Scene:
         self.budgets = Budgets(lambda since, until: ())
         self.budgets.set(limit, {}, NOW)
         self.inside = Inside(*script)
-        accounted = Accounted(self.inside, lambda model: price, lambda model: None, Habits(), refuse_unknown=False)
+        accounted = Accounted(self.inside, lambda model: price, lambda model: None, by_length, refuse_unknown=False)
 
         async def plan(call: Call, targets: Any) -> Any:
             return await accounted(make_attempt(call, targets[0]))

@@ -31,7 +31,7 @@ from tests.calls import MINUTE, make_call, streaming
 from tests.running import Run
 from tests.unit.pipeline.stages import Inside, ends_of, stream_of
 from tests.unit.pipeline.test_seam import read as events_in
-from tests.unit.providers.openai.feed import DONE, ROLE, STOP, USAGE, Fed, chunk
+from tests.unit.providers.openai.feed import COUNT, DONE, ROLE, STOP, USAGE, Fed, chunk
 
 A, B, C = (Target("p", name, name) for name in "abc")
 BREAK = BrokenReplyError("the first one broke")
@@ -45,8 +45,9 @@ def answers(*pieces: bytes, error: BaseException | None = None) -> Callable[[Att
     async def line(attempt: Attempt) -> Reply:
         call = attempt.call
         call.record.target = attempt.target.name
-        judge = ChunkJudge(hide_usage=not call.fields.include_usage, keep=call.keep)
-        stream = EventStream(Fed(pieces, error), judge, attempt.target.name, call.fields.input_chars)
+        asked = call.fields.include_usage
+        judge = ChunkJudge(hide_usage=not asked, tell_usage=asked, keep=call.keep)
+        stream = EventStream(Fed(pieces, error), judge, attempt.target.name, COUNT)
         await stream.open()
         return Reply(200, [EVENTS], b"", stream)
 
@@ -150,13 +151,23 @@ def test_what_does_not_break_is_not_touched(run: Run, relay: bool) -> None:
     assert (trial.asked, trial.sink.failures) == (["a"], [])
 
 
-def test_a_caller_that_wants_the_count_gets_that_of_both(run: Run) -> None:
+@pytest.mark.parametrize(("rest", "before", "after"), [(REST, 9, 2), (REST[:3] + REST[4:], 10, 1)])
+def test_a_caller_that_wants_the_count_gets_that_of_both(
+    run: Run, rest: tuple[bytes, ...], before: int, after: int
+) -> None:
+    """Be the second part counted by its provider or by us."""
     call = streaming()
     call = msgspec.structs.replace(call, fields=msgspec.structs.replace(call.fields, include_usage=True))
     call.record.usage = Usage(30, 4, estimated=True)  # as the accounts have it once the first part is over
-    trial = Trial(run, FIRST, answers(*REST), call=call)
+    trial = Trial(run, FIRST, answers(*rest), call=call)
     (usage,) = [each["usage"] for each in trial.events if "usage" in each]
-    assert usage == {"prompt_tokens": 39, "completion_tokens": 6, "total_tokens": 45}
+    total = before + 30 + after + 4
+    assert usage == {
+        "prompt_tokens": before + 30,
+        "completion_tokens": after + 4,
+        "total_tokens": total,
+        "estimated": True,
+    }
 
 
 @pytest.mark.parametrize("relay", [False, True])

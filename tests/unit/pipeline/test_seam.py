@@ -117,10 +117,13 @@ def test_the_next_part_begins_anew() -> None:
 def test_the_count_is_of_all_parts() -> None:
     made = seam(spent=Usage(100, 20, estimated=True))
     (only,) = read(made.take(USAGE))
-    assert only["usage"] == {"prompt_tokens": 109, "completion_tokens": 22, "total_tokens": 131}
+    assert only["usage"] == {"prompt_tokens": 109, "completion_tokens": 22, "total_tokens": 131, "estimated": True}
     more = event({"choices": [], "usage": {"prompt_tokens": None, "completion_tokens": 2, "cost": 1.5}})
     (only,) = read(made.take(more))
-    assert only["usage"] == {"prompt_tokens": 100, "completion_tokens": 22, "total_tokens": 122, "cost": 1.5}
+    counts = {"prompt_tokens": 100, "completion_tokens": 22, "total_tokens": 122}
+    assert only["usage"] == {**counts, "cost": 1.5, "estimated": True}
+    (only,) = read(seam(spent=Usage(100, 20)).take(USAGE))
+    assert "estimated" not in only["usage"]
 
 
 @pytest.mark.parametrize(

@@ -107,6 +107,20 @@ def test_missing_ends() -> None:
     assert nothing.frames == FRAMES
 
 
+def test_an_answer_without_its_count() -> None:
+    counted = b'"usage":{"prompt_tokens":1}'
+    body = break_script(Script(200, [JSON], [b'{"id":"x",%b}' % counted], [0]), parse("no-usage"))
+    assert body.frames == [b'{"id":"x"}']
+    first, last = b'data: {"choices":[{"index":0}],"usage":null}\n\n', b'data: {"choices":[],%b}\n\n' % counted
+    script = Script(200, [EVENTS], [first, last, FRAMES[3]], [1, 2, 3], stream=True, finish_at=0)
+    chunks = break_script(script, parse("no-usage"))
+    assert chunks.frames == [b'data: {"choices":[{"index":0}]}\n\n', FRAMES[3]]
+    assert (chunks.due_ns, chunks.finish_at, chunks.ending) == ([1, 3], 0, Ending.CLEAN)
+    done = b'event: response.completed\ndata: {"response":{"id":"x",%b}}\n\n' % counted
+    response = break_script(Script(200, [EVENTS], [done], [0], stream=True), parse("no-usage"))
+    assert response.frames == [b'event: response.completed\ndata: {"response":{"id":"x"}}\n\n']
+
+
 def test_json_that_breaks_off() -> None:
     assert whole("bad-json").frames == [BODY[: len(BODY) // 2]]
     script = stream("bad-json@after=99")

@@ -8,12 +8,9 @@ from typing import Any, Final
 import msgspec
 
 from ai_client.errors import BrokenReplyError
-from ai_client.model.request import OTHER, Endpoint
-from ai_client.model.usage import NO_USAGE, Usage
+from ai_client.model.request import Endpoint
+from ai_client.model.usage import Usage
 from ai_client.providers.openai.whole import Choice, check_choices
-
-CHARS_PER_TOKEN: Final = 4
-"""Of English text, where the provider gave no count."""
 
 _SAID: Final = frozenset({"content", "text", "reasoning_content", "refusal", "name", "arguments"})
 """The members of an answer whose text the model wrote."""
@@ -32,7 +29,9 @@ class OutputDetails(msgspec.Struct, gc=False):
 
 
 class UsageFields(msgspec.Struct, gc=False):
-    """`usage`: the first five of chat, completions and embeddings, the others of the Responses API."""
+    """`usage`: the first five of chat, completions and embeddings, the others of the Responses API. Of our own daemon,
+    and of nobody else, `estimated`: the provider behind it did not count.
+    """
 
     prompt_tokens: int | None = None
     completion_tokens: int | None = None
@@ -42,6 +41,7 @@ class UsageFields(msgspec.Struct, gc=False):
     output_tokens: int | None = None
     input_tokens_details: PromptDetails | None = None
     output_tokens_details: OutputDetails | None = None
+    estimated: Any = False
 
     def usage(self) -> Usage | None:
         """In our own terms; None where nothing is counted in it."""
@@ -57,6 +57,7 @@ class UsageFields(msgspec.Struct, gc=False):
             after or 0,
             (cached.cached_tokens or 0) if cached else 0,
             (reasoning.reasoning_tokens or 0) if reasoning else 0,
+            self.estimated is True,
         )
 
 
@@ -151,12 +152,9 @@ _CONTENT: Mapping[Endpoint, str] = {
 """The list that makes an answer one, where that is not text."""
 
 
-def read_answer(
-    body: bytes, where: str, endpoint: Endpoint = Endpoint.OTHER, input_chars: int = 0
-) -> tuple[str, Usage]:
-    """The model that answered and what it spent.
+def read_answer(body: bytes, where: str, endpoint: Endpoint = Endpoint.OTHER) -> tuple[str, Usage | None]:
+    """The model that answered and what it spent; None where the provider did not count: see `written`.
 
-    An answer without a count is estimated by its characters and those of the prompt (`Endpoint.OTHER`: `NO_USAGE`).
     Raises `BrokenReplyError` when the body is not a JSON object, or says that it is an error (some servers say so with
     status 200), or lacks what `endpoint` answers with, or a reason why that ended (`Endpoint.OTHER` demands nothing).
     """
@@ -174,22 +172,15 @@ def read_answer(
         check_choices(answer.choices, where)
     elif (member := _CONTENT.get(endpoint)) and not bytes(getattr(answer, member)).startswith(b"["):
         raise BrokenReplyError(f"{where} answered without {member}: its answer is not whole")
-    usage = answer.usage.usage() if answer.usage is not None else None
-    if usage is None:
-        usage = NO_USAGE if endpoint is OTHER else _estimate(body, endpoint, input_chars)
-    return answer.model or "", usage
+    return answer.model or "", answer.usage.usage() if answer.usage is not None else None
 
 
-def _estimate(body: bytes, endpoint: Endpoint, input_chars: int) -> Usage:
-    chars = 0
-    if endpoint is not Endpoint.EMBEDDINGS:
-        answer = _answer.decode(body)
-        chars = _written(bytes(answer.choices if endpoint in _TEXT else answer.output))
-    return Usage(input_chars // CHARS_PER_TOKEN, -(-chars // CHARS_PER_TOKEN), estimated=True)
-
-
-def _written(content: bytes) -> int:
-    """How many characters the model wrote: text, reasoning, the names and arguments of tools."""
+def written(body: bytes, endpoint: Endpoint) -> int:
+    """How many characters the model wrote in a whole answer: text, reasoning, the names and arguments of tools."""
+    if endpoint is Endpoint.EMBEDDINGS:
+        return 0
+    answer = _answer.decode(body)
+    content = bytes(answer.choices if endpoint in _TEXT else answer.output)
     try:
         rest = [msgspec.json.decode(content)]
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):

@@ -5,18 +5,22 @@ A judge reads one event's data and remembers. It never raises for what the provi
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Final, Protocol
 
 import msgspec
 
 from ai_client.errors import BrokenReplyError
-from ai_client.model.usage import Usage
+from ai_client.model.usage import Usage, as_members
 from ai_client.providers.openai.answers import Chunk, Delta, ErrorFields, ResponseEvent
 
 _NO_CALLS = frozenset({b"", b"null", b"[]"})
 
 _chunk = msgspec.json.Decoder(Chunk)
 _event = msgspec.json.Decoder(ResponseEvent)
+_object = msgspec.json.Decoder(dict[str, msgspec.Raw])
+
+_SHARED: Final = ("id", "object", "created", "model", "service_tier", "system_fingerprint")
+"""What every chunk of one stream says alike."""
 
 
 class Judge(Protocol):
@@ -41,6 +45,9 @@ class Judge(Protocol):
     def read(self, data: bytes) -> bool:
         """Take one event in. Raises `BrokenReplyError` when it is not what this stream is made of."""
 
+    def told(self, usage: Usage) -> bytes:
+        """This count of ours, as an event for a caller who asked for one; b"" where nobody did."""
+
 
 def _read_chunk(data: bytes) -> Chunk:
     try:
@@ -50,12 +57,30 @@ def _read_chunk(data: bytes) -> Chunk:
 
 
 class ChunkJudge:
-    """Chat and completions: chunks, then `[DONE]`."""
+    """Chat and completions: chunks, then `[DONE]`.
 
-    __slots__ = ("_hide_usage", "_kept", "_plain", "chars", "content", "done", "error", "finished", "model", "usage")
+    With `hide_usage` a chunk that has nothing but the usage is not for the caller; with `tell_usage` one is due to it.
+    """
 
-    def __init__(self, *, hide_usage: bool, keep: bool = False) -> None:
+    __slots__ = (
+        "_finish",
+        "_hide_usage",
+        "_kept",
+        "_plain",
+        "_tell_usage",
+        "chars",
+        "content",
+        "done",
+        "error",
+        "finished",
+        "model",
+        "usage",
+    )
+
+    def __init__(self, *, hide_usage: bool, tell_usage: bool = False, keep: bool = False) -> None:
         self._hide_usage = hide_usage
+        self._tell_usage = tell_usage
+        self._finish = b"{}"  # the chunk with the last reason for finishing
         self._kept: list[str] | None = [] if keep else None
         self._plain = True
         self.model = ""
@@ -89,12 +114,21 @@ class ChunkJudge:
                 self._plain = False
             if choice.finish_reason:  # some servers send an empty one with every chunk
                 self.finished = self.content = True
+                self._finish = data
         if chunk.model and not self.model:
             self.model = chunk.model
         if chunk.usage is not None:
             self.usage = chunk.usage.usage()
             return not (self._hide_usage and not chunk.choices)
         return True
+
+    def told(self, usage: Usage) -> bytes:
+        """A chunk as OpenAI's own last one, of the same stream as the one that finished it."""
+        if not self._tell_usage:
+            return b""
+        finish = _object.decode(self._finish)
+        chunk = {name: finish[name] for name in _SHARED if name in finish}
+        return b"data: %b\n\n" % msgspec.json.encode({**chunk, "choices": [], "usage": as_members(usage)})
 
     @property
     def said(self) -> str | None:
@@ -147,3 +181,8 @@ class ResponseJudge:
         elif kind == "error":
             self.error = event.error or ErrorFields(message=event.message, code=event.code)
         return True
+
+    def told(self, usage: Usage) -> bytes:
+        """Nothing: its count is a part of the event that ends it, which stays the provider's."""
+        del usage
+        return b""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import zlib
+from functools import partial
 
 import msgspec
 
@@ -12,9 +13,9 @@ from ai_client.errors import BrokenReplyError, OverloadedError
 from ai_client.model.call import Attempt, Headers
 from ai_client.model.reply import Reply
 from ai_client.model.request import OTHER, Endpoint
-from ai_client.model.usage import Usage
+from ai_client.model.usage import NO_USAGE, Count, by_length
 from ai_client.providers.commit import AS_IT_COMES, Commit
-from ai_client.providers.openai.answers import read_answer
+from ai_client.providers.openai.answers import read_answer, written
 from ai_client.providers.openai.judges import ChunkJudge, Judge, ResponseJudge
 from ai_client.providers.openai.refusals import blot, refusal
 from ai_client.providers.openai.stream import EventStream, RawStream
@@ -50,7 +51,7 @@ class Patience(msgspec.Struct, frozen=True):
 class OpenAIProvider:
     """Sends attempts over a pool of connections; see `providers.base.Provider`."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  built in two places, and the last three have a default
         self,
         name: str,
         pool: Pool,
@@ -60,8 +61,12 @@ class OpenAIProvider:
         api_key: str,
         commit: Commit = AS_IT_COMES,
         hidden: frozenset[bytes] = frozenset(),
+        *,
+        count: Count = by_length,
     ) -> None:
-        """`hidden` names headers, in lower case, that are not this provider's to say: the caller sees none of them."""
+        """`hidden` names headers, in lower case, that are not this provider's to say: the caller sees none of them.
+        `count` estimates what the provider did not count.
+        """
         self._name = name
         self._pool = pool
         self._wire = wire
@@ -69,6 +74,7 @@ class OpenAIProvider:
         self._clock = clock
         self._api_key = api_key
         self._commit = commit
+        self._count = count
         self._hidden = _HIDDEN | hidden
         self._special = _SPECIAL | hidden
 
@@ -123,13 +129,15 @@ class OpenAIProvider:
         headers, packing = _visible(incoming.headers, self._special)
         body = self._unpacked(packing, incoming.body) if packing else incoming.body
         try:
-            model, usage = read_answer(body, self._name, call.endpoint, call.fields.input_chars)
+            model, usage = read_answer(body, self._name, call.endpoint)
         except BrokenReplyError as error:
             raise BrokenReplyError(blot(error.message, self._api_key)) from None
         record.model = attempt.target.model or model
         if call.fields.stream:
             raise BrokenReplyError(f"{self._name} answered a request for a stream with a whole answer")
         record.first_byte_ns = clock.monotonic_ns() - record.started_ns
+        if usage is None:
+            usage = self._count(attempt.target.model, call.fields.input_chars, written(body, call.endpoint))
         return Reply(status, headers, body, None, usage)
 
     async def _streamed(self, attempt: Attempt, incoming: Incoming) -> Reply:
@@ -150,8 +158,10 @@ class OpenAIProvider:
         if call.endpoint is Endpoint.RESPONSES:
             judge = ResponseJudge()
         else:
-            judge = ChunkJudge(hide_usage=self._wire.adds_usage(call), keep=call.keep)
-        stream = EventStream(incoming, judge, self._name, call.fields.input_chars, self._api_key)
+            hide = self._wire.adds_usage(call)
+            judge = ChunkJudge(hide_usage=hide, tell_usage=call.fields.include_usage, keep=call.keep)
+        count = partial(self._count, attempt.target.model, call.fields.input_chars)
+        stream = EventStream(incoming, judge, self._name, count, self._api_key)
         await stream.open()
         record = call.record
         record.model = attempt.target.model or stream.model
@@ -169,13 +179,13 @@ class OpenAIProvider:
         headers = [pair for pair in incoming.headers if pair[0] not in self._hidden]
         if incoming.streamed:
             return Reply(incoming.status, headers, b"", RawStream(incoming))
-        usage = Usage()
+        usage = None
         if incoming.body and find_header(headers, b"content-encoding") is None:
             try:
                 _, usage = read_answer(incoming.body, self._name)
             except BrokenReplyError:  # a list, a number: JSON all the same, and not ours to judge
-                usage = Usage()
-        return Reply(incoming.status, headers, incoming.body, None, usage)
+                usage = None
+        return Reply(incoming.status, headers, incoming.body, None, usage or NO_USAGE)
 
     async def _refused(self, incoming: Incoming) -> Exception:
         body = incoming.body

@@ -12,23 +12,22 @@ from ai_client.providers.openai.refusals import stream_error
 from ai_client.transport.connection import Incoming
 from ai_client.transport.sse import Event, EventParser
 
-_CHARS_PER_TOKEN = 4  # of English text, where the provider gave no count
-
 
 class EventStream:
     """The events of one answer, forwarded byte for byte.
 
     It ends cleanly only if the provider said that this was all: a stream that stops without its last event, or
-    without any reason for finishing, raises `BrokenReplyError` from `__anext__`.
+    without any reason for finishing, raises `BrokenReplyError` from `__anext__`. Where the provider gave no count, ours
+    goes in front of its last event, if the caller asked for one.
     """
 
     __slots__ = (
+        "_count",
         "_ended",
         "_error",
         "_failure",
         "_finishers",
         "_incoming",
-        "_input_tokens",
         "_judge",
         "_key",
         "_parser",
@@ -36,13 +35,17 @@ class EventStream:
         "_where",
     )
 
-    def __init__(self, incoming: Incoming, judge: Judge, where: str, input_chars: int, key: str = "") -> None:
-        """`key` is blotted out of what the provider says of an error."""
+    def __init__(
+        self, incoming: Incoming, judge: Judge, where: str, count: Callable[[int], Usage], key: str = ""
+    ) -> None:
+        """`count` estimates the prompt, and an answer of so many characters; `key` is blotted out of what the provider
+        says of an error.
+        """
         self._key = key
         self._incoming = incoming
         self._judge = judge
         self._where = where
-        self._input_tokens = input_chars // _CHARS_PER_TOKEN
+        self._count = count
         self._parser = EventParser()
         self._ready = b""
         self._failure: AIClientError | None = None  # found behind events that the caller has not had yet
@@ -187,6 +190,7 @@ class EventStream:
                         event.raw = b""
                     elif judge.error is not None or judge.done:
                         over = self._sound_end()
+                        event.raw = self._untold() + event.raw
                 good += 1
             if self._parser.failure is not None and not over:
                 raise self._parser.failure
@@ -222,6 +226,14 @@ class EventStream:
             raise BrokenReplyError(f"{self._where} ended its stream without a finish_reason: its answer is not whole")
         return True
 
+    def _untold(self) -> bytes:
+        """Of a whole answer, the count that the provider should have told the caller; b"" for none."""
+        judge = self._judge
+        if judge.usage is not None:
+            return b""
+        judge.usage = self._count(judge.chars)
+        return judge.told(judge.usage)
+
     def _end(self, error: BaseException | None, *, cancelled: bool = False) -> None:
         self._ended = True
         self._error = error
@@ -232,9 +244,7 @@ class EventStream:
 
     def _usage(self) -> Usage:
         judge = self._judge
-        if judge.usage is not None:
-            return judge.usage
-        return Usage(self._input_tokens, -(-judge.chars // _CHARS_PER_TOKEN), estimated=True)
+        return self._count(judge.chars) if judge.usage is None else judge.usage
 
 
 class RawStream:

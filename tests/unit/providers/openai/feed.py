@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
+from functools import partial
+from typing import Any, Final
 
 import msgspec
 
+from ai_client.model.usage import by_length
 from ai_client.transport.incoming import Incoming
+
+COUNT: Final = partial(by_length, "m-1", 41)
+"""What an answer of so many characters is estimated at, with a prompt of 41."""
 
 
 class Fed(Incoming):

@@ -118,6 +118,20 @@ def test_an_error_among_the_chunks(error: Any) -> None:
     assert judge.error in ("busy", ErrorFields(message="busy"))
 
 
+def test_a_count_of_ours_is_told_to_who_asked() -> None:
+    usage = Usage(3, 1, estimated=True)
+    assert ChunkJudge(hide_usage=True).told(usage) == ResponseJudge().told(usage) == b""
+    judge = ChunkJudge(hide_usage=False, tell_usage=True)
+    judge.read(
+        b'{"id":"c1","object":"text_completion","created":5,"model":"m","service_tier":null,"x":1,'
+        b'"choices":[{"text":"","finish_reason":"stop"}]}'
+    )
+    assert judge.told(usage) == (
+        b'data: {"id":"c1","object":"text_completion","created":5,"model":"m","service_tier":null,"choices":[],'
+        b'"usage":{"prompt_tokens":3,"completion_tokens":1,"total_tokens":4,"estimated":true}}\n\n'
+    )
+
+
 @pytest.mark.parametrize("data", BROKEN)
 @pytest.mark.parametrize("make", [lambda: ChunkJudge(hide_usage=False), ResponseJudge])
 def test_what_is_no_event(make: Any, data: bytes) -> None:

@@ -13,7 +13,7 @@ from ai_client.providers.openai.judges import ChunkJudge
 from ai_client.providers.openai.stream import EventStream, RawStream
 from ai_client.transport.sse import DEFAULT_MAX_EVENT_BYTES
 from tests.running import Run
-from tests.unit.providers.openai.feed import DONE, ROLE, STOP, USAGE, Fed, chunk, event
+from tests.unit.providers.openai.feed import COUNT, DONE, ROLE, STOP, USAGE, Fed, chunk, event
 
 HELLO = chunk("hello")
 COUNTED = Usage(9, 2)
@@ -23,6 +23,7 @@ class Trial:
     """A stream of these pieces, read to its end."""
 
     def __init__(self, run: Run, *pieces: bytes, error: BaseException | None = None, hide: bool = True) -> None:
+        """`hide`: the caller did not ask for a usage."""
         self.fed = Fed(pieces, error)
         self.opened = False
         self.got: list[bytes] = []
@@ -32,7 +33,7 @@ class Trial:
         run(self._read())
 
     async def _read(self) -> None:
-        stream = EventStream(self.fed, ChunkJudge(hide_usage=self.hide), "p", 41)
+        stream = EventStream(self.fed, ChunkJudge(hide_usage=self.hide, tell_usage=not self.hide), "p", COUNT)
         try:
             await stream.open()
             self.opened = True
@@ -64,6 +65,36 @@ def test_a_stream(run: Run) -> None:
 
 def test_the_usage_is_shown_to_who_asked(run: Run) -> None:
     assert Trial(run, ROLE, HELLO, STOP, USAGE, DONE, hide=False).got == [ROLE + HELLO, STOP, USAGE, DONE]
+
+
+UNTOLD = event(
+    {
+        "id": "1",
+        "model": "m-1",
+        "choices": [],
+        "usage": {"prompt_tokens": 10, "completion_tokens": 2, "total_tokens": 12, "estimated": True},
+    }
+)
+
+
+@pytest.mark.parametrize("empty", [b"", event({"choices": [], "usage": {}})])
+def test_who_asked_for_a_usage_that_did_not_come_is_told_ours(run: Run, empty: bytes) -> None:
+    trial = Trial(run, HELLO, STOP, *([empty] if empty else []), DONE, hide=False)
+    assert trial.got[-1] == UNTOLD + DONE
+    assert trial.ends == [StreamEnd(None, Usage(10, 2, estimated=True))]
+    assert Trial(run, HELLO + STOP + DONE + b"\n", hide=False).got == [HELLO + STOP + UNTOLD + DONE]
+    assert Trial(run, HELLO, STOP, DONE).got == [HELLO, STOP, DONE], "and nobody who did not"
+
+
+def test_a_usage_in_a_chunk_of_content_is_one(run: Run) -> None:
+    stop = chunk(finish="stop", usage={"prompt_tokens": 9, "completion_tokens": 2})
+    assert Trial(run, HELLO, stop, DONE, hide=False).got == [HELLO, stop, DONE]
+
+
+def test_a_break_is_not_told_as_a_count(run: Run) -> None:
+    trial = Trial(run, HELLO, DONE, hide=False)
+    assert (trial.got, trial.ends[0].usage) == ([HELLO], Usage(10, 2, estimated=True))
+    assert isinstance(trial.error, BrokenReplyError)
 
 
 def test_all_of_it_at_once(run: Run) -> None:
@@ -159,7 +190,7 @@ def test_content_that_came_with_the_break_is_not_shown_while_it_can_be_tried_els
 
 def test_a_stream_closed_before_its_break_was_told_was_given_up(run: Run) -> None:
     async def scene() -> None:
-        stream = EventStream(Fed((HELLO, chunk("more") + b"data: {\n\n")), ChunkJudge(hide_usage=True), "p", 41)
+        stream = EventStream(Fed((HELLO, chunk("more") + b"data: {\n\n")), ChunkJudge(hide_usage=True), "p", COUNT)
         ends: list[StreamEnd] = []
         await stream.open()
         stream.on_end(ends.append)
@@ -177,7 +208,7 @@ def held(
 
     async def scene() -> tuple[bool, list[bytes], Fed]:
         fed = Fed(pieces, error)
-        stream = EventStream(fed, ChunkJudge(hide_usage=True), "p", 41)
+        stream = EventStream(fed, ChunkJudge(hide_usage=True), "p", COUNT)
         await stream.open()
         whole = await stream.hold(most)
         if whole:
@@ -214,7 +245,7 @@ def test_a_held_stream_that_breaks_was_seen_by_nobody_and_tells_what_it_cost(run
     fed = Fed((HELLO, *rest))
 
     async def scene() -> None:
-        stream = EventStream(fed, ChunkJudge(hide_usage=True), "p", 41)
+        stream = EventStream(fed, ChunkJudge(hide_usage=True), "p", COUNT)
         await stream.open()
         await stream.hold(10**6)
 
@@ -233,7 +264,7 @@ def test_who_leaves_while_a_stream_is_held_closes_it(run: Run) -> None:
 @pytest.mark.parametrize("bad", [event({"error": {"message": "busy"}}), b"data: {\n\n", DONE])
 def test_a_relay_hands_on_what_came_with_the_break(run: Run, bad: bytes) -> None:
     async def scene() -> None:
-        stream = EventStream(Fed((HELLO, chunk("more") + bad)), ChunkJudge(hide_usage=True), "p", 41)
+        stream = EventStream(Fed((HELLO, chunk("more") + bad)), ChunkJudge(hide_usage=True), "p", COUNT)
         got: list[bytes] = []
 
         def write(piece: bytes) -> bool:
@@ -288,7 +319,7 @@ def test_given_up_it_was_whole_only_if_its_reader_had_it_all(
 ) -> None:
     async def scenario() -> None:
         fed = Fed(pieces)
-        stream = EventStream(fed, ChunkJudge(hide_usage=True), "p", 0)
+        stream = EventStream(fed, ChunkJudge(hide_usage=True), "p", COUNT)
         await stream.open()
         ends: list[StreamEnd] = []
         stream.on_end(ends.append)
@@ -376,7 +407,7 @@ def test_a_raw_body_tells_its_end_once_though_its_reader_leaves_meanwhile(run: R
 def test_an_error_behind_the_content_does_not_repeat_the_key(run: Run) -> None:
     async def scene() -> None:
         said = event({"error": {"message": "who is sk-1?", "code": "sk-1"}})
-        stream = EventStream(Fed((HELLO, said)), ChunkJudge(hide_usage=True), "p", 41, "sk-1")
+        stream = EventStream(Fed((HELLO, said)), ChunkJudge(hide_usage=True), "p", COUNT, "sk-1")
         await stream.open()
         assert await anext(stream) == HELLO
         with pytest.raises(UpstreamStatusError) as caught:
