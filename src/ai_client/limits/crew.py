@@ -12,15 +12,11 @@ from ai_client.limits.gradient import AdaptiveLimit
 from ai_client.limits.lease import StoreAwayError
 from ai_client.limits.member import Mode, Terms
 from ai_client.limits.places import PlaceAnswer, PlaceAsk, PlaceStore
+from ai_client.limits.supply import IDLE_NS, PATIENCE, RETRY_NS, Supply, least_pause_ns
 
 _MS = 1_000_000
-_PATIENCE = 1.0  # seconds for the store to answer
-_IDLE_NS = 1_000 * _MS
 _BUSY_NS = 200 * _MS
 _SHORT_NS = 50 * _MS
-_LEAST_PAUSE_NS = 20 * _MS
-_PER_MEMBER_NS = 100_000  # of the pauses in a large fleet: together they ask at most 10,000 times a second
-_RETRY_NS = 500 * _MS
 _LEAVE_AFTER = 10  # idle turns
 
 
@@ -50,7 +46,7 @@ class Berth:
         self._rivals = 0
         self._size = 0
         self._present = False
-        self._least_pause_ns = _LEAST_PAUSE_NS
+        self._least_pause_ns = least_pause_ns(0)
         self._use(0)
         gate.on_full = self._full
 
@@ -61,7 +57,7 @@ class Berth:
 
     def ask(self, now_ns: int, *, leaving: bool = False) -> PlaceAsk | None:
         """What to say to the store now; None when there is nothing to say."""
-        self.due_ns = now_ns + _IDLE_NS
+        self.due_ns = now_ns + IDLE_NS
         using, waiting = self.gate.running, self.gate.waiting
         # what was usual of late is kept at hand, and one more, so that the next call need not ask; unless others do
         self._usual = max(using, self._usual * 3 // 4)
@@ -108,9 +104,9 @@ class Berth:
         if self.adaptive is not None:
             self.adaptive.heard(ask.delta)
             self.total, self._size = answer.size // 1000, answer.size
-        self._least_pause_ns = max(_LEAST_PAUSE_NS, answer.members * _PER_MEMBER_NS)
+        self._least_pause_ns = least_pause_ns(answer.members)
         self._use(answer.places if now_ns < self._ends_ns else 0)
-        pause = _BUSY_NS if self.gate.running or self.gate.waiting else _IDLE_NS
+        pause = _BUSY_NS if self.gate.running or self.gate.waiting else IDLE_NS
         if self.gate.waiting:
             pause = _SHORT_NS
         # renewed at least twice before the lease ends
@@ -118,7 +114,7 @@ class Berth:
 
     def failed(self, now_ns: int) -> None:
         """The store did not answer: what is lent is used to its end, and then this member's own share."""
-        self.due_ns = now_ns + min(_RETRY_NS, self.terms.lease_ns // 4)
+        self.due_ns = now_ns + min(RETRY_NS, self.terms.lease_ns // 4)
         if now_ns < self._ends_ns or self.mode is Mode.JOINING:
             return
         alone = not self.terms.fail_closed and self.share and now_ns - self._heard_ns < self.terms.share_ns
@@ -143,8 +139,7 @@ class Crew:
         self._store = store
         self._terms = terms
         self._clock = clock
-        self._wake = asyncio.Event()
-        self._task: asyncio.Task[None] | None = None
+        self._supply = Supply(self._turn, clock)
         self.berths: dict[str, Berth] = {}
 
     @property
@@ -162,7 +157,7 @@ class Crew:
         else:
             berth = self.berths[limit] = Berth(limit, gate, total, self._terms, adaptive)
             berth.wake = self._call
-        self._awake()
+        self._supply.call()
 
     def keep(self, limits: AbstractSet[str]) -> None:
         """Of limits that are configured, only these are: the leases of others end by themselves."""
@@ -171,15 +166,12 @@ class Crew:
 
     async def close(self) -> None:
         """Give everything back, so that others need not wait for the leases' end."""
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
-            self._task = None
+        await self._supply.stop()
         now = self._clock.monotonic_ns()
         asks = [ask for each in self.berths.values() if (ask := each.ask(now, leaving=True)) is not None]
         if asks and self.mode is Mode.SHARED:
             try:
-                async with asyncio.timeout(_PATIENCE):
+                async with asyncio.timeout(PATIENCE):
                     await self._store.exchange(asks)
             except (StoreAwayError, TimeoutError):
                 pass  # the leases end by themselves
@@ -187,31 +179,13 @@ class Crew:
     def _call(self, berth: Berth) -> None:
         """Somebody waits there, be it one that nobody used for long."""
         self.berths.setdefault(berth.limit, berth)
-        self._awake()
+        self._supply.call()
 
-    def _awake(self) -> None:
-        self._wake.set()
-        if self._task is None or self._task.done():
-            try:
-                self._task = asyncio.get_running_loop().create_task(self._run())
-            except RuntimeError:
-                return  # no loop yet: the first that has to wait will have one
-
-    async def _run(self) -> None:
-        while True:
-            self._wake.clear()
-            now = self._clock.monotonic_ns()
-            due = [each for each in self.berths.values() if each.due_ns <= now]
-            if due:
-                await self._renew(due, now)
-            now = self._clock.monotonic_ns()
-            next_ns = min((each.due_ns for each in self.berths.values()), default=now + _IDLE_NS)
-            if next_ns > now:
-                try:
-                    async with asyncio.timeout((next_ns - now) / 1e9):
-                        await self._wake.wait()
-                except TimeoutError:
-                    continue
+    async def _turn(self, now: int) -> int:
+        due = [each for each in self.berths.values() if each.due_ns <= now]
+        if due:
+            await self._renew(due, now)
+        return min((each.due_ns for each in self.berths.values()), default=now + IDLE_NS)
 
     async def _renew(self, due: list[Berth], now: int) -> None:
         asked: list[tuple[Berth, PlaceAsk]] = []
@@ -224,7 +198,7 @@ class Crew:
         if not asked:
             return
         try:
-            async with asyncio.timeout(_PATIENCE):
+            async with asyncio.timeout(PATIENCE):
                 answers = await self._store.exchange([ask for _, ask in asked])
         except (StoreAwayError, TimeoutError):
             now = self._clock.monotonic_ns()

@@ -11,8 +11,7 @@ from ai_client.limits.gate import Gate
 from ai_client.limits.hearsay import Hearsay
 from ai_client.limits.lease import Ask, LeaseStore, StoreAwayError
 from ai_client.limits.member import Member, Mode, Terms
-
-_PATIENCE = 1.0  # seconds for the store to answer
+from ai_client.limits.supply import IDLE_NS, PATIENCE, Supply
 
 
 class Fleet:
@@ -34,8 +33,7 @@ class Fleet:
         self._on_mode = on_mode
         self._on_pause = on_pause
         self._members: dict[str, Member] = {}
-        self._wake = asyncio.Event()
-        self._task: asyncio.Task[None] | None = None
+        self._supply = Supply(self._turn, clock)
         self.mode = Mode.JOINING
         self.trips = 0
         self.failures = 0
@@ -54,9 +52,9 @@ class Fleet:
     def make(self, limit: str, said: str, settings: Settings, *, keep: bool) -> Gate:
         """A gate for a limit of that name. One that is not to be kept is left while nobody uses it."""
         member = Member(limit, said, settings, self._terms, self._clock, keep=keep)
-        member.wake = self._awake
+        member.wake = self._supply.call
         self._members[limit] = member
-        self._awake()
+        self._supply.call()
         return member.gate
 
     def pause(self, target: str, ns: int) -> None:
@@ -71,58 +69,35 @@ class Fleet:
 
     async def close(self) -> None:
         """Return everything, so that others need not wait for the leases' end."""
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
-            self._task = None
+        await self._supply.stop()
         now = self._clock.monotonic_ns()
         asks = [ask for each in self._members.values() if (ask := each.ask(now, leaving=True)) is not None]
         if asks and self.mode is Mode.SHARED:
             try:
-                async with asyncio.timeout(_PATIENCE):
+                async with asyncio.timeout(PATIENCE):
                     await self._store.exchange(asks)
             except (StoreAwayError, TimeoutError):
                 pass  # the leases end by themselves
         await self._store.close()
 
-    def _awake(self) -> None:
-        self._wake.set()
-        if self._task is None or self._task.done():
-            try:
-                self._task = asyncio.get_running_loop().create_task(self._run())
-            except RuntimeError:
-                return  # no loop yet: the first that has to wait will have one
-
-    async def _run(self) -> None:
-        while True:
-            self._wake.clear()
-            now = self._clock.monotonic_ns()
-            due = [each for each in self._members.values() if each.due_ns <= now]
-            if due:
-                await self._renew(due, now)
-            now = self._clock.monotonic_ns()
-            next_ns = min((each.due_ns for each in self._members.values()), default=now + 1_000_000_000)
-            if self.hearsay is not None:
-                if self.hearsay.due_ns <= now:
-                    await self._exchange_words(self.hearsay)
-                    continue
-                next_ns = min(next_ns, self.hearsay.due_ns)
-            if next_ns > now:
-                try:
-                    async with asyncio.timeout((next_ns - now) / 1e9):
-                        await self._wake.wait()
-                except TimeoutError:
-                    continue
-
     def spread(self) -> None:
         """A provider said something new of its limits: the others are to know."""
         if self.hearsay is not None:
             self.hearsay.due_ns = 0
-            self._awake()
+            self._supply.call()
+
+    async def _turn(self, now: int) -> int:
+        due = [each for each in self._members.values() if each.due_ns <= now]
+        if due:
+            await self._renew(due, now)
+        if self.hearsay is not None and self.hearsay.due_ns <= self._clock.monotonic_ns():
+            await self._exchange_words(self.hearsay)
+        moments = [each.due_ns for each in (*self._members.values(), self.hearsay) if each is not None]
+        return min(moments, default=now + IDLE_NS)
 
     async def _exchange_words(self, hearsay: Hearsay) -> None:
         try:
-            async with asyncio.timeout(_PATIENCE):
+            async with asyncio.timeout(PATIENCE):
                 await hearsay.exchange(self._store)
         except (StoreAwayError, TimeoutError):
             self.failures += 1  # the limits' own renewals say more of it
@@ -134,11 +109,11 @@ class Fleet:
         self.trips += 1
         why = ""
         try:
-            async with asyncio.timeout(_PATIENCE):
+            async with asyncio.timeout(PATIENCE):
                 answers = await self._store.exchange([ask for _, ask in asked])
         except (StoreAwayError, TimeoutError) as error:
             self.failures += 1
-            why = str(error) or f"no answer within {_PATIENCE:g} s"
+            why = str(error) or f"no answer within {PATIENCE:g} s"
             now = self._clock.monotonic_ns()
             for each, ask in asked:
                 each.pauses[:0] = ask.pauses

@@ -15,14 +15,11 @@ from ai_client.limits.base import NOTHING, Rate, Settings
 from ai_client.limits.gate import Gate
 from ai_client.limits.lease import UNSEEN_MS, UNTOLD, WHOLE, Answer, Ask, Part
 from ai_client.limits.purse import Purse
+from ai_client.limits.supply import IDLE_NS, RETRY_NS, least_pause_ns
 
 _MS = 1_000_000
 _GRACE_NS = (UNSEEN_MS + 500) * _MS  # after which a store that lives surely keeps our share for us
 _TICKS_AHEAD = 2
-_LEAST_PAUSE_NS = 20 * _MS
-_PER_MEMBER_NS = 100_000  # of any pause in a large fleet: together they ask at most 10,000 times a second
-_IDLE_NS = 1_000 * _MS
-_RETRY_NS = 500 * _MS
 _LEAVE_AFTER = 10  # idle turns, for a limit that need not be kept
 
 
@@ -70,7 +67,7 @@ class Member:
         self._debts: list[int] = []
         self._shared_before: list[int] = []
         self._sent_ns = 0
-        self._least_pause_ns = _LEAST_PAUSE_NS
+        self._least_pause_ns = least_pause_ns(0)
         self._heard_ns = 0
         self._idle = 0
         self._rank = self._level = 0  # of those who waited last: what is asked for in advance is for their like
@@ -98,7 +95,7 @@ class Member:
         if len(self._usual) != count:
             self._usual, self._after, self._debts = [0] * count, [0] * count, [0] * count
             self._spent = [0] * count
-        self.due_ns = now_ns + _IDLE_NS
+        self.due_ns = now_ns + IDLE_NS
         if not count or (leaving and not self.present):
             return None
         self._sent_ns = now_ns
@@ -188,20 +185,19 @@ class Member:
             self._debts[place] = 0
             self._after[place] = purse.balance
         self.mode = Mode.SHARED
-        turn = answer.members * _PER_MEMBER_NS
-        pace = max(self.terms.pace_ns, turn)
-        least = self._least_pause_ns = max(_LEAST_PAUSE_NS, turn)
+        least = self._least_pause_ns = least_pause_ns(answer.members)
+        pace = max(self.terms.pace_ns, least)
         if answer.retry:
-            self.due_ns = self._sent_ns + max(pace // 4, least, min(answer.retry * _MS, _IDLE_NS))
+            self.due_ns = self._sent_ns + max(pace // 4, least, min(answer.retry * _MS, IDLE_NS))
         elif any(self._usual):
             self.due_ns = self._sent_ns + pace
         else:
-            self.due_ns = self._sent_ns + max(_IDLE_NS, pace)
+            self.due_ns = self._sent_ns + max(IDLE_NS, pace)
         self.gate.advance()
 
     def failed(self, now_ns: int) -> None:
         """The store did not answer: after a while, this member's own share is all there is."""
-        self.due_ns = now_ns + _RETRY_NS
+        self.due_ns = now_ns + RETRY_NS
         since = now_ns - self._heard_ns
         if self.mode is Mode.JOINING:
             return

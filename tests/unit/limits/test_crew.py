@@ -82,8 +82,7 @@ class Node:
     async def die(self) -> None:
         """As if by SIGKILL: calls end, and nothing more is said."""
         self.cut = True
-        assert self.crew._task is not None
-        self.crew._task.cancel()
+        await self.crew._supply.stop()
         await self.rest()
 
 

@@ -250,7 +250,7 @@ def test_made_before_there_is_a_loop_it_begins_with_the_first_that_waits() -> No
         node = made[0]
         node.clock = own
         node.gate._clock = own
-        node.fleet._clock = own
+        node.fleet._clock = node.fleet._supply._clock = own
         town.store._now_ms = lambda: own.unix_ns() // 1_000_000
         assert await node.call(10, 10)
         await node.fleet.close()
