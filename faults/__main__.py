@@ -15,9 +15,11 @@ from pathlib import Path
 
 import uvloop
 
-from faults.faces import FACES, write_config
+from faults.dials import read, watching
+from faults.faces import FACES, Outcome, write_config
 from faults.matrix import Cell, matrix
-from faults.server import PRIMARY, SPARE, BrokenNetwork, FaultServer
+from faults.network import BrokenNetwork
+from faults.server import PRIMARY, SPARE, FaultServer
 from faults.verdict import Verdict, judge, table
 
 LATE_SECONDS = 1.0
@@ -56,19 +58,24 @@ async def _lateness(late: list[float]) -> None:
 
 async def _run_once(cells: Sequence[Cell], folder: Path) -> list[Verdict]:
     """All faces at once."""
-    async with FaultServer({cell.name: cell for cell in cells}) as server, BrokenNetwork() as network:
+    dials = folder / "dials"
+    outcomes: dict[str, Outcome] = {}
+    server, network = FaultServer({cell.name: cell for cell in cells}), BrokenNetwork(cells)
 
-        async def through(number: int, group: Sequence[Cell]) -> list[Verdict]:
-            own = folder / str(number)
-            own.mkdir()
-            outcomes = await FACES[group[0].face](write_config(own, server.port, network.urls(), group), group)
-            return [
-                judge(cell, outcomes[cell.name], {where: server.tries[cell.name, where] for where in (PRIMARY, SPARE)})
-                for cell in group
-            ]
+    async def through(number: int, group: Sequence[Cell]) -> None:
+        own = folder / str(number)
+        own.mkdir()
+        outcomes.update(await FACES[group[0].face](write_config(own, server.port, network.urls, group), group, dials))
 
-        found = await asyncio.gather(*(through(*one) for one in enumerate(groups(cells))))
-    return [verdict for part in found for verdict in part]
+    with watching(dials):
+        async with server, network:
+            await asyncio.gather(*(through(*one) for one in enumerate(groups(cells))))
+    dialled = read(dials)
+    for cell in cells:
+        if cell.name in network.urls:
+            server.tries[cell.name, PRIMARY] = network.tries(cell, dialled)
+    tries = {cell.name: {where: server.tries[cell.name, where] for where in (PRIMARY, SPARE)} for cell in cells}
+    return [judge(cell, outcomes[cell.name], tries[cell.name]) for cell in cells]
 
 
 def groups(cells: Sequence[Cell]) -> list[list[Cell]]:

@@ -6,7 +6,7 @@ import asyncio
 import json
 import os
 import sys
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -29,7 +29,7 @@ STOPPED: Final = 2
 _AT_ONCE: Final = 24
 COMMITS: Final = {"whole": "whole", "plain": "", "continued": "", "refused": ""}
 """What a call says of its commit, by the cell's mode."""
-COMMAND: Final = (sys.executable, "-c", "from ai_client.cli.main import main; main()")
+_ROOT: Final = Path(__file__).parents[1]
 
 
 @dataclass(slots=True)
@@ -47,10 +47,11 @@ class Outcome:
     answers: int = 1
 
 
-def write_config(folder: Path, server_port: int, network: dict[str, str], cells: Sequence[Cell]) -> Path:
+def write_config(folder: Path, server_port: int, network: Mapping[str, str], cells: Sequence[Cell]) -> Path:
     """A configuration with short patience and a spare for everything.
 
-    Each cell has a model of its own, at two providers, so that what one cell learns of a target concerns no other.
+    Each cell has a model of its own, at two providers, so that what one cell learns of a target concerns no other;
+    those in `network` have their first one there, by name.
     Where only another model can help, the spare is one: the fallback.
     """
     url = f"http://127.0.0.1:{server_port}"
@@ -58,7 +59,7 @@ def write_config(folder: Path, server_port: int, network: dict[str, str], cells:
     prompts = [cell.name for cell in cells if cell.fault.blame == "prompt"]
     spares = [*(name for name in names if name not in prompts), *([SPARE] if prompts else [])]
     taken_up = [cell.name for cell in cells if cell.mode in ("continued", "refused")]
-    primary = [cell.name for cell in cells if cell.fault.name not in network]
+    primary = [name for name in names if name not in network]
     lines = [
         *("[api]", f"base_url = {url}/{PRIMARY}/v1", f"provider = {PRIMARY}", "api_key = none"),
         *(f"models = {', '.join(primary or ['unused'])}", "timeout = 4", "max_retries = 2"),
@@ -80,10 +81,9 @@ def write_config(folder: Path, server_port: int, network: dict[str, str], cells:
         *("[logging]", f"log_dir = {folder / 'logs'}", "destination = file"),
         *("[monitoring]", "metrics_port = 0"),
     ]
-    for number, (fault, address) in enumerate(network.items()):
-        models = ", ".join(cell.name for cell in cells if cell.fault.name == fault)
-        if models:
-            lines += [f"[provider network{number}]", f"base_url = {address}", f"models = {models}", "api_key = none"]
+    for name in names:
+        if name in network:
+            lines += [f"[provider {name}]", f"base_url = {network[name]}", f"models = {name}", "api_key = none"]
     spare = ("[provider spare]", f"base_url = {url}/{SPARE}/v1", f"models = {', '.join(spares)}", "api_key = none")
     path = folder / "ai-client.conf"
     path.write_text("\n".join([*lines, *spare]) + "\n")
@@ -96,8 +96,8 @@ def question(cell: Cell) -> dict[str, Any]:
     return {**asked, "stream": True} if cell.stream else asked
 
 
-async def library(config: Path, cells: Sequence[Cell]) -> dict[str, Outcome]:
-    """Through one client in this process."""
+async def library(config: Path, cells: Sequence[Cell], _dials: Path) -> dict[str, Outcome]:
+    """Through one client in this process, whose loop is watched already."""
     async with AsyncAIClient(config=config) as client:
 
         async def ask(cell: Cell, outcome: Outcome) -> None:
@@ -118,11 +118,11 @@ async def library(config: Path, cells: Sequence[Cell]) -> dict[str, Outcome]:
         return await _all(cells, ask)
 
 
-async def daemon(config: Path, cells: Sequence[Cell]) -> dict[str, Outcome]:
+async def daemon(config: Path, cells: Sequence[Cell], dials: Path) -> dict[str, Outcome]:
     """Through `ai-client serve` as a process of its own, read by a plain HTTP client."""
     process = await asyncio.create_subprocess_exec(
-        *COMMAND, "serve", "--config", str(config), "--listen", "127.0.0.1:0",
-        stderr=asyncio.subprocess.PIPE, env=_environment(),
+        *_command(dials), "serve", "--config", str(config), "--listen", "127.0.0.1:0",
+        stderr=asyncio.subprocess.PIPE, env=_environment(), cwd=_ROOT,
     )  # fmt: skip
     assert process.stderr is not None
     try:
@@ -152,7 +152,7 @@ async def daemon(config: Path, cells: Sequence[Cell]) -> dict[str, Outcome]:
         await process.communicate()
 
 
-async def batch(config: Path, cells: Sequence[Cell]) -> dict[str, Outcome]:
+async def batch(config: Path, cells: Sequence[Cell], dials: Path) -> dict[str, Outcome]:
     """Through `ai-client batch`, a line for each cell."""
     folder = config.parent
     lines = [
@@ -161,9 +161,9 @@ async def batch(config: Path, cells: Sequence[Cell]) -> dict[str, Outcome]:
     ]
     (folder / "in.jsonl").write_text("\n".join(lines) + "\n")
     process = await asyncio.create_subprocess_exec(
-        *COMMAND, "batch", str(folder / "in.jsonl"), "-o", str(folder / "out.jsonl"), "--config", str(config),
+        *_command(dials), "batch", str(folder / "in.jsonl"), "-o", str(folder / "out.jsonl"), "--config", str(config),
         "--direct", "--concurrency", str(_AT_ONCE),
-        stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.PIPE, env=_environment(),
+        stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.PIPE, env=_environment(), cwd=_ROOT,
     )  # fmt: skip
     said = b""
     try:
@@ -183,11 +183,12 @@ async def batch(config: Path, cells: Sequence[Cell]) -> dict[str, Outcome]:
     return outcomes
 
 
-FACES: Final[dict[str, Callable[[Path, Sequence[Cell]], Awaitable[dict[str, Outcome]]]]] = {
+FACES: Final[dict[str, Callable[[Path, Sequence[Cell], Path], Awaitable[dict[str, Outcome]]]]] = {
     "library": library,
     "daemon": daemon,
     "batch": batch,
 }
+"""Each takes a configuration, its cells, and where to write down the connections that it begins."""
 
 
 async def _all(cells: Sequence[Cell], ask: Callable[[Cell, Outcome], Awaitable[None]]) -> dict[str, Outcome]:
@@ -270,6 +271,10 @@ def _message(body: bytes) -> str:
 
 def _delta(chunk: dict[str, Any]) -> str:
     return "".join((choice["delta"].get("content") or "") for choice in chunk["choices"])
+
+
+def _command(dials: Path) -> tuple[str, ...]:
+    return sys.executable, "-m", "faults.dials", str(dials)
 
 
 def _environment() -> dict[str, str]:

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from faults.faces import BATCH_SECONDS, TOTAL_SECONDS, Outcome
 from faults.matrix import FACES, FAULTS, Cell
-from faults.server import SPARE
+from faults.server import PRIMARY, SPARE
 from faults.wire import PREFILL_REFUSED, REASON, answer_text
 
 WINDOW_SECONDS: Final = 3.0
@@ -52,6 +52,8 @@ def _result(cell: Cell, outcome: Outcome, tries: Mapping[str, Sequence[float]]) 
         return "HANG"
     if outcome.answers != 1:
         return f"{outcome.answers} ANSWERS"
+    if cell.fault.blame == "network" and not tries[PRIMARY]:
+        return "NO TRY SEEN"
     for target, times in tries.items():
         if (most := most_within(times, WINDOW_SECONDS)) > MOST_TRIES:
             return f"HAMMERED {target}: {most} in {WINDOW_SECONDS:g} s"

@@ -17,11 +17,11 @@ from ai_client.client import AsyncAIClient
 from ai_client.errors import AIClientError
 from ai_client.openai_sdk import get_async_client, get_client
 from ai_client.sync_client import AIClient
-from faults.faces import COMMAND, write_config
+from faults.faces import write_config
 from faults.matrix import Cell, matrix
 from faults.server import FaultServer
 from faults.wire import answer_text
-from tests.gateway import serving
+from tests.gateway import COMMAND, serving
 from tests.running import Run
 
 CUT = ("reset", "short of its length", "no last chunk", "bad chunk", "bad JSON", "broken gzip")
@@ -165,7 +165,7 @@ def test_a_cut_answer_is_an_error(
 def test_chat_ends_with_an_error_and_its_exit_code(run: Run, tmp_path: Path, way: str) -> None:
     async def ask(cell: Cell, config: Path, *route: str) -> tuple[Cell, int | None, bytes, bytes]:
         process = await asyncio.create_subprocess_exec(
-            *COMMAND, "chat", "--config", str(config), *route, "--model", cell.name, cell.name,
+            COMMAND, "chat", "--config", str(config), *route, "--model", cell.name, cell.name,
             stdin=DEVNULL, stdout=PIPE, stderr=PIPE,
         )  # fmt: skip
         out, err = await process.communicate()
@@ -201,7 +201,7 @@ def test_a_batch_writes_it_down_as_an_error(run: Run, tmp_path: Path, way: str) 
             async with serving(config) as (_, url):
                 route = ["--direct"] if way == "direct" else ["--local", url.removeprefix("http://")]
                 process = await asyncio.create_subprocess_exec(
-                    *COMMAND, "batch", "in.jsonl", "-o", "out.jsonl", "--config", str(config), *route,
+                    COMMAND, "batch", "in.jsonl", "-o", "out.jsonl", "--config", str(config), *route,
                     cwd=tmp_path, stdin=DEVNULL, stdout=PIPE, stderr=PIPE,
                 )  # fmt: skip
                 _, err = await process.communicate()

@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections import Counter
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 import uvloop
 
+from ai_client.transport.dial import dial
 from faults.__main__ import groups, run, waits
+from faults.dials import read, watching
 from faults.faces import HANG_SECONDS, Outcome
 from faults.matrix import FACES, FAULTS, Cell, matrix
+from faults.network import BrokenNetwork
 from faults.verdict import CLEAN, RESCUED, Verdict, judge, most_within, table
 from faults.wire import PREFILL_REFUSED, REASON, answer_text
+from tests.wire import until
 
 CELLS = matrix()
 
@@ -89,6 +95,14 @@ REFUSED = Outcome(status=500, error=f"it answered 500: {REASON}")
         (cell_of("500"), Outcome(text=WHOLE.text, whole=True, answers=2), [], "2 ANSWERS"),
         (cell_of("500"), REFUSED, [0.0, 0.5, 1.0, 1.5, 2.9], "HAMMERED primary: 5 in 3 s"),
         (cell_of("500"), REFUSED, [0.0, 0.5, 1.0, 1.5, 3.0], CLEAN),
+        (cell_of("refused"), Outcome(status=502, error="refused"), [0.0, 0.1, 0.2, 0.3], CLEAN),
+        (
+            cell_of("refused"),
+            Outcome(status=502, error="refused"),
+            [0.0, 0.1, 0.2, 0.3, 0.4],
+            "HAMMERED primary: 5 in 3 s",
+        ),
+        (cell_of("refused"), Outcome(status=502, error="refused"), [], "NO TRY SEEN"),
         (cell_of("500"), Outcome(text="The answer", whole=True), [], "TRUNCATED SUCCESS"),
         (cell_of("500"), Outcome(text="Another", whole=True), [], "WRONG ANSWER"),
         (cell_of("500"), Outcome(text="Another", error=REASON), [], "WRONG ANSWER"),
@@ -109,6 +123,27 @@ REFUSED = Outcome(status=500, error=f"it answered 500: {REASON}")
 )
 def test_the_judge(cell: Cell, outcome: Outcome, times: list[float], result: str) -> None:
     assert judge(cell, outcome, {"primary": times, "spare": []}).result == result
+
+
+def test_a_dial_is_seen_whether_a_listener_sees_it_or_not(tmp_path: Path) -> None:
+    dials = tmp_path / "dials"
+    cells = [cell_of(fault) for fault in ("refused", "not TLS", "no such host")]
+
+    async def scene() -> list[list[float]]:
+        async with BrokenNetwork(cells) as network:
+            for url in map(urlsplit, network.urls.values()):
+                for _ in range(2):
+                    with contextlib.suppress(OSError):
+                        (await dial(asyncio.get_running_loop(), url.hostname or "", url.port or 80)).close()
+            found = read(dials)
+            await until(lambda: len(network.tries(cells[1], found)) == 2)
+            seen = [network.tries(cell, found) for cell in cells]
+            assert len(found[str(urlsplit(network.urls[cells[1].name]).port)]) == len(seen[1]), "as the listener has it"
+            return seen
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner, watching(dials):
+        assert [len(times) for times in runner.run(scene())] == [2, 2, 2]
+    assert not {"getaddrinfo", "sock_connect"} & set(vars(uvloop.Loop))
 
 
 def test_tries_within_a_stretch() -> None:
