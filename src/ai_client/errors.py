@@ -201,7 +201,9 @@ class ConnectError(UpstreamError):
 
 
 class UpstreamTimeoutError(UpstreamError):
-    """The provider was silent too long. `phase` is `connect`, `first_byte`, `first_token`, `idle` or `total`."""
+    """The provider was silent too long. `phase` is `connect` (nothing was sent, and the code is `connect_timeout`),
+    `first_byte`, `first_token`, `idle` or `total`.
+    """
 
     status = 504
     type = "timeout_error"
@@ -210,6 +212,8 @@ class UpstreamTimeoutError(UpstreamError):
     def __init__(self, message: str, *, phase: str) -> None:
         super().__init__(message, sent=phase != "connect")
         self.phase = phase
+        if phase == "connect":
+            self.code = "connect_timeout"
 
 
 class BrokenReplyError(UpstreamError):

@@ -14,7 +14,7 @@ from ai_client.batch.reader import Blank, Item, Line, Rejected
 from ai_client.batch.store import Answered, Failed, Store
 from ai_client.batch.tally import Tally
 from ai_client.clock import Clock
-from ai_client.errors import RETRYABLE_STATUSES, AIClientError, BrokenReplyError, ConnectError
+from ai_client.errors import RETRYABLE_STATUSES, AIClientError, BrokenReplyError
 from ai_client.model.record import Record
 from ai_client.model.reply import Reply
 from ai_client.model.request import Endpoint
@@ -23,6 +23,8 @@ from ai_client.routing.retry import backoff
 
 _PASSING: Final = frozenset({429, 503, 529})
 """Statuses that say: not now. Waiting helps, so the line is asked again within the same run."""
+_UNREACHED: Final = frozenset({"connect_error", "connect_timeout"})
+"""Codes that say: the provider is not there, for this process or for the daemon that it asks. Waiting helps as well."""
 
 _UNAUTHORIZED: Final = 401
 # A call has been tried more than once before it fails: asked at once again, one target would see too many in a row.
@@ -288,7 +290,7 @@ def _cancel(tasks: Iterable[asyncio.Task[None]]) -> None:
 
 
 def _is_passing(error: AIClientError) -> bool:
-    return error.status in _PASSING or isinstance(error, ConnectError)
+    return error.status in _PASSING or error.code in _UNREACHED
 
 
 def _answered(item: Item, reply: Reply, record: Record) -> Answered:

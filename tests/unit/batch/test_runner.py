@@ -32,6 +32,8 @@ from ai_client.errors import (
     InvalidRequestError,
     OverloadedError,
     RateLimitedError,
+    UpstreamStatusError,
+    UpstreamTimeoutError,
 )
 from ai_client.model.record import Record
 from ai_client.model.reply import Reply
@@ -279,10 +281,22 @@ def test_a_line_that_never_gets_through_does_not_stop_the_others(tmp_path: Path,
     assert bench.errors() == dict.fromkeys(("0", "5"), "rate_limit_exceeded")
 
 
-def test_when_nothing_answers_any_more_the_rest_of_the_input_is_left_alone(tmp_path: Path, run: Run) -> None:
+@pytest.mark.parametrize(
+    "error",
+    [
+        ConnectError("nobody there"),
+        UpstreamTimeoutError("nobody there", phase="connect"),
+        UpstreamStatusError("nobody there", status=502, code="connect_error"),  # as a daemon tells of it
+        UpstreamStatusError("nobody there", status=504, code="connect_timeout"),
+    ],
+    ids=lambda error: f"{type(error).__name__} {error.code}",
+)
+def test_when_nothing_answers_any_more_the_rest_of_the_input_is_left_alone(
+    tmp_path: Path, run: Run, error: AIClientError
+) -> None:
     async def gone_after_three(text: str) -> Reply:
         if int(text) >= 3:
-            raise ConnectError("nobody there")
+            raise error
         return await answers(text)
 
     bench = Bench(tmp_path, gone_after_three, 100, patience=60.0)
