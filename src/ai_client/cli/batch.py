@@ -29,6 +29,7 @@ from ai_client.cli.batch_view import View, advice, summary_text, view
 from ai_client.cli.options import Options, config_option, json_option, load_config
 from ai_client.cli.reach import Route, reach, route_options
 from ai_client.clock import Clock, SystemClock
+from ai_client.config.load import Loaded
 from ai_client.config.snapshot import Config
 from ai_client.cost.prices import PriceTable
 from ai_client.errors import AIClientError, InvalidRequestError
@@ -128,9 +129,9 @@ def batch(
     """
     order = Order(route=Route(local, direct, token_file), **chosen)
     order.route.check()
-    config = load_config(options).config
+    loaded = load_config(options)
     try:
-        code = _carry_out(order, config, options, as_json=as_json)
+        code = _carry_out(order, loaded, options, as_json=as_json)
     except InvalidRequestError as error:
         _complain(error.message)
         code = _UNUSABLE
@@ -143,7 +144,7 @@ def batch(
     sys.exit(code)
 
 
-def _carry_out(order: Order, config: Config, options: Options, *, as_json: bool) -> int:
+def _carry_out(order: Order, loaded: Loaded, options: Options, *, as_json: bool) -> int:
     """The whole command; returns its exit code. Raises `InvalidRequestError` and OSError."""
     _check_paths(order.input, order.output, order.errors_path)
     found = survey(order.input)
@@ -156,10 +157,11 @@ def _carry_out(order: Order, config: Config, options: Options, *, as_json: bool)
             _begin_anew(order, store)
         tally = Tally(found.lines)
         tally.failed = store.resume(tally.earlier, retry_errors=order.retry_errors)
+        config = loaded.config
         desk = Desk(order, config, clock, view(sys.stderr, clock), store, tally, prices(config))
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             try:
-                summary, code = runner.run(_run(desk, options))
+                summary, code = runner.run(_run(desk, loaded, options))
             finally:
                 desk.view.close()
     finally:
@@ -168,9 +170,9 @@ def _carry_out(order: Order, config: Config, options: Options, *, as_json: bool)
     return code
 
 
-async def _run(desk: Desk, options: Options) -> tuple[Summary, int]:
+async def _run(desk: Desk, loaded: Loaded, options: Options) -> tuple[Summary, int]:
     order, tally, clock = desk.order, desk.tally, desk.clock
-    client, through = await reach(order.route, desk.config, options)
+    client, through = await reach(order.route, loaded, options)
     desk.view.say(f"{tally.lines:,} lines from {order.input}, answered into {order.output}, through {through}")
     if tally.resumed or tally.failed:
         desk.view.say(f"going on: {tally.resumed:,} lines were answered and {tally.failed:,} refused before")

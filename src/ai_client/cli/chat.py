@@ -120,9 +120,9 @@ def chat(
         raise click.UsageError("the prompt is empty")
     if talk and as_json:
         raise click.UsageError("--json wants a PROMPT, as an argument or on standard input")
-    config = load_config(options).config
+    loaded = load_config(options)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        client, through = runner.run(reach(way, config, options))
+        client, through = runner.run(reach(way, loaded, options))
         try:
             conversation = Conversation(client, model, system, max_tokens)
             if prompt is None:

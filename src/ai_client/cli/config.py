@@ -11,7 +11,7 @@ from typing import Any
 
 import click
 
-from ai_client.cli.options import Options, config_option, json_option, load_config
+from ai_client.cli.options import Options, config_option, json_option, load_config, warn
 from ai_client.config.load import Loaded, load
 from ai_client.config.reference import effective, markdown, rows
 from ai_client.errors import ConfigurationError
@@ -55,7 +55,9 @@ def check(ctx: click.Context, file: Path | None, options: Options, *, as_json: b
 @json_option
 def show(options: Options, *, as_json: bool) -> None:
     """Print every value in force and where it came from. Secrets are masked."""
-    values = list(effective(load_config(options)))
+    loaded = load_config(options)
+    warn(loaded)
+    values = list(effective(loaded))
     if as_json:
         sections: dict[str, dict[str, Any]] = {}
         for each in values:

@@ -18,6 +18,7 @@ import uvloop
 from ai_client.cli.options import Options, config_option, json_option
 from ai_client.cli.probe import PATIENCE_S, get, get_local
 from ai_client.clock import Clock, SystemClock
+from ai_client.config.checks import how_to_give_a_key
 from ai_client.config.load import Loaded, load
 from ai_client.config.snapshot import Config, Provider
 from ai_client.daemon.listen import Address, parse_address
@@ -133,7 +134,7 @@ async def _provider(config: Config, provider: Provider, clock: Clock, patience: 
     needed = not Address(origin.host).local and provider is next(iter(config.endpoints.values()))
     status, detail = Status.OK, "well-formed" if key else "none, and none is needed"
     if needed and not key:
-        status, detail = Status.WRONG, "missing: give it in api_key_file, a systemd credential or the environment"
+        status, detail = Status.WRONG, f"missing: {how_to_give_a_key(provider.name)}"
     try:
         settings = PoolSettings(
             size=1,

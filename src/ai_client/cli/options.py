@@ -13,7 +13,7 @@ from ai_client.cli.group import CONFIG_HELP, Options, report
 from ai_client.config.load import Loaded, load
 from ai_client.errors import ConfigurationError
 
-__all__ = ["Options", "config_option", "json_option", "load_config"]
+__all__ = ["Options", "config_option", "json_option", "load_config", "warn"]
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -41,16 +41,20 @@ def json_option(command: Command) -> Command:
 def load_config(options: Options) -> Loaded:
     """Load the configuration that the command line names, with the process's environment over it.
 
-    Warnings go to stderr. A configuration with mistakes ends the program: each is printed to stderr, exit code 2.
+    A configuration with mistakes ends the program: each is printed to stderr, exit code 2. Its warnings are for whoever
+    asks the providers itself: see `warn`.
     """
     try:
-        loaded = load(options.config_path, os.environ)
+        return load(options.config_path, os.environ)
     except ConfigurationError as error:
         report(error)
         raise SystemExit(2) from None
+
+
+def warn(loaded: Loaded) -> None:
+    """Tell on stderr what is doubtful in a configuration."""
     for warning in loaded.warnings:
         click.echo(f"warning: {warning}", err=True)
-    return loaded
 
 
 def _options(ctx: click.Context, _param: click.Parameter, value: Path | None) -> Options:

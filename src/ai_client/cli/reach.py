@@ -9,11 +9,11 @@ from typing import Any, Final, TypeVar
 import click
 import msgspec
 
-from ai_client.cli.options import Options
+from ai_client.cli.options import Options, warn
 from ai_client.cli.probe import get_local
 from ai_client.client import AsyncAIClient
 from ai_client.clock import Clock, SystemClock
-from ai_client.config.snapshot import Config
+from ai_client.config.load import Loaded
 from ai_client.daemon.listen import parse_address
 from ai_client.errors import ConfigurationError, InvalidRequestError, UpstreamError
 
@@ -53,18 +53,20 @@ def route_options(command: Command) -> Command:
     return command
 
 
-async def reach(route: Route, config: Config, options: Options) -> tuple[AsyncAIClient, str]:
+async def reach(route: Route, loaded: Loaded, options: Options) -> tuple[AsyncAIClient, str]:
     """A client, and in words where its calls go.
 
-    Raises `InvalidRequestError` for a token file that cannot be read, `ConfigurationError`.
+    Only when it is this process that asks the provider, its configuration's doubts are told: a daemon has told its own,
+    and has the key that a program beside it rightly lacks. Raises `InvalidRequestError` for a token file that cannot be read, `ConfigurationError`.
     """
     address = route.local
     if address is None and not route.direct:
-        address = await find_daemon(config.daemon.listen, SystemClock())
+        address = await find_daemon(loaded.config.daemon.listen, SystemClock())
     if address is not None:
         client = AsyncAIClient.local(address, token=read_token(route.token_file), config=options.config_path)
         return client, f"the daemon at {address}"
-    return AsyncAIClient(config=options.config_path), f"this process, to {config.api.base_url}"
+    warn(loaded)
+    return AsyncAIClient(config=options.config_path), f"this process, to {loaded.config.api.base_url}"
 
 
 async def find_daemon(listen: Sequence[str], clock: Clock) -> str | None:

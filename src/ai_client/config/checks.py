@@ -9,9 +9,10 @@ from urllib.parse import urlsplit
 
 from ai_client.config.assemble import Values
 from ai_client.config.exposure import check_tls, doubt_exposure, is_loopback
-from ai_client.config.layers import Findings
+from ai_client.config.layers import HOLYSHEEP, KEY_VARIABLE, Findings
 from ai_client.config.pool_checks import check_pools
 from ai_client.config.schema import Provider
+from ai_client.config.secrets import CREDENTIAL
 from ai_client.config.sections import suggestion
 from ai_client.config.snapshot import Config
 from ai_client.config.values import printed
@@ -157,7 +158,13 @@ def _doubt_providers(providers: Iterable[Provider], findings: Findings) -> None:
         if provider.api_key is not None and url.scheme == "http" and not local:
             findings.warn(f"provider {provider.name}: the API key travels unencrypted to {url.hostname}; use https://")
         if provider.api_key is None and position == 0 and not local:
-            findings.warn(f"provider {provider.name}: no API key; give one in api_key_file or the environment")
+            findings.warn(f"provider {provider.name}: no API key: {how_to_give_a_key(provider.name)}")
+
+
+def how_to_give_a_key(provider: str) -> str:
+    """Where the key of the first provider, so called, may be put: the words for whoever has given none."""
+    variable = KEY_VARIABLE if provider == HOLYSHEEP else "AI_CLIENT_API__API_KEY"
+    return f"set the variable {variable}, or [api] api_key_file, or the systemd credential {CREDENTIAL}"
 
 
 def _bundle_fault(path: Path) -> str | None:

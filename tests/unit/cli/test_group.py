@@ -13,7 +13,7 @@ from ai_client._version import __version__
 from ai_client.cli import main as front
 from ai_client.cli.group import Options, cli, report
 from ai_client.cli.main import Entry
-from ai_client.cli.options import config_option, json_option, load_config
+from ai_client.cli.options import config_option, json_option, load_config, warn
 from ai_client.errors import AIClientError, ConfigurationError, ConnectError
 
 
@@ -41,8 +41,10 @@ def saying(options: Options, *, as_json: bool) -> None:
 @click.command()
 @config_option
 def loading(options: Options) -> None:
-    """Load the configuration."""
-    click.echo(load_config(options).config.api.timeout)
+    """Load the configuration, and tell its doubts."""
+    loaded = load_config(options)
+    warn(loaded)
+    click.echo(loaded.config.api.timeout)
 
 
 @pytest.fixture
@@ -112,7 +114,7 @@ def test_loading_says_doubts_and_mistakes_on_stderr(run: CliRunner, tmp_path: Pa
     path.write_text("[api]\ntimeout = 3\n")
     result = invoke(run, "--config", str(path), "loading")
     assert (result.exit_code, result.stdout) == (0, "3.0\n")
-    assert result.stderr.startswith("warning: provider holysheep: no API key")
+    assert result.stderr.startswith("warning: provider holysheep: no API key: set the variable HOLYSHEEP_API_KEY, ")
     path.write_text("[api]\ntimeout = soon\n")
     for result in (invoke(run, "--config", str(path), "loading"), run.invoke(loading, ["--config", str(path)])):
         assert (result.exit_code, result.stdout) == (2, "")

@@ -79,7 +79,7 @@ def test_a_missing_and_a_malformed_key_are_wrong(tmp_path: Path) -> None:
     result = check(conf)
     assert result.exit_code == 2
     assert _squeezed(result)[0].startswith(f"configuration  ok  {conf}; warning: ")
-    assert _squeezed(result)[1].startswith("key holysheep  wrong  missing: give it in ")
+    assert _squeezed(result)[1].startswith("key holysheep  wrong  missing: set the variable HOLYSHEEP_API_KEY, ")
     assert _squeezed(result)[2].startswith("upstream holysheep  degraded  ")
     conf.write_text(f"{proxy}[api]\napi_key = sk-abc\n[models]\ndefault = nothing\n")
     result = check(conf)

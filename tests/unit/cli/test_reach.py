@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 import pytest
+from msgspec import structs
 
 from ai_client.cli.group import Options
 from ai_client.cli.reach import Route, find_daemon, reach, read_token
@@ -32,7 +33,7 @@ def test_a_daemon_is_found_among_dead_foreign_and_wrong_addresses(run: Run, tmp_
 
 def test_calls_go_through_the_daemon_unless_told_otherwise(run: Run, tmp_path: Path) -> None:
     async def through(route: Route, stage: Stage) -> str:
-        client, words = await reach(route, load(stage.conf, {}).config, Options(stage.conf))
+        client, words = await reach(route, load(stage.conf, {}), Options(stage.conf))
         await client.chat_completion([{"role": "user", "content": "Hello"}])
         await client.aclose()
         return words
@@ -43,11 +44,26 @@ def test_calls_go_through_the_daemon_unless_told_otherwise(run: Run, tmp_path: P
         assert run(through(Route(direct=True), stage)) == f"this process, to {stage.url}"
 
 
+def test_doubts_are_told_to_whom_no_daemon_serves(
+    run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async def go(route: Route, stage: Stage) -> None:
+        loaded = structs.replace(load(stage.conf, {}), warnings=("no key",))
+        client, _ = await reach(route, loaded, Options(stage.conf))
+        await client.aclose()
+
+    with Stage(tmp_path) as stage:
+        run(go(Route(), stage))
+        assert capsys.readouterr().err == ""
+        run(go(Route(direct=True), stage))
+        assert capsys.readouterr().err == "warning: no key\n"
+
+
 def test_what_is_spent_through_the_daemon_is_booked_by_it_alone(
     run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def ask(stage: Stage) -> None:
-        client, _ = await reach(Route(), load(stage.conf, {}).config, Options(stage.conf))
+        client, _ = await reach(Route(), load(stage.conf, {}), Options(stage.conf))
         await client.chat_completion([{"role": "user", "content": "Hello"}])
         await client.aclose()
 
