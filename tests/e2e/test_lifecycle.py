@@ -235,6 +235,22 @@ def test_sockets_that_systemd_opened(run: Run, tmp_path: Path) -> None:
     run(scene())
 
 
+def test_what_is_doubtful_is_told_at_the_start(run: Run, tmp_path: Path) -> None:
+    async def scene() -> None:
+        config = write_config(tmp_path, "https://192.0.2.1/v1", {"security": {"verify_ssl": "false"}})
+        process = await asyncio.create_subprocess_exec(
+            *(COMMAND, "serve", "--config", str(config), "--listen", "127.0.0.1:0"), stderr=asyncio.subprocess.PIPE
+        )
+        assert process.stderr is not None
+        said = [(await process.stderr.readline()).decode() for _ in range(2)]
+        assert said[0].startswith("ai-client serves on ")
+        assert said[1].startswith("warning: provider holysheep: verify_ssl = false")
+        process.terminate()
+        assert await process.wait() == 0
+
+    run(scene())
+
+
 def test_an_address_that_is_taken(run: Run, tmp_path: Path) -> None:
     async def scene() -> None:
         with socket.create_server(("127.0.0.1", 0)) as taken:
@@ -242,8 +258,12 @@ def test_an_address_that_is_taken(run: Run, tmp_path: Path) -> None:
             listen = f"127.0.0.1:{taken.getsockname()[1]}"
             code, said = await outcome(config, "--listen", listen)
             assert code == 1
-            assert said.startswith("Error: cannot listen")
-            assert "Traceback" not in said
+            assert said == f"Error: cannot listen on {listen}: Address already in use; `ss -ltnp` tells who has it\n"
+            code, said = await outcome(config, "--listen", f"unix:{tmp_path}/none/sock")
+            assert (code, said) == (
+                1,
+                f"Error: cannot listen on unix:{tmp_path}/none/sock: No such file or directory\n",
+            )
 
     run(scene())
 

@@ -39,7 +39,7 @@ def serve(options: Options, listen: tuple[str, ...]) -> None:
         try:
             runner.run(_serve(Daemon(read, listen, environ)))
         except OSError as error:
-            raise click.ClickException(f"cannot listen: {error.strerror or error}") from None
+            raise click.ClickException(error.strerror or str(error)) from None
 
 
 async def _serve(daemon: Daemon) -> None:
@@ -47,4 +47,6 @@ async def _serve(daemon: Daemon) -> None:
     gc.collect()
     gc.freeze()
     click.echo(f"ai-client serves on {', '.join(daemon.bound)}", err=True)
+    for warning in daemon.warnings:  # the log has them too, but whoever starts it by hand looks here
+        click.echo(f"warning: {warning}", err=True)
     await daemon.wait()

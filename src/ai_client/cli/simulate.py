@@ -14,6 +14,7 @@ import uvloop
 
 from ai_client.cli.options import json_option
 from ai_client.clock import SystemClock
+from ai_client.daemon.listen import Address, cannot_listen
 from ai_client.simulator.app import start
 from ai_client.simulator.faults import KINDS, OPTIONS
 from ai_client.simulator.settings import PREFILLS, PROFILES, Settings
@@ -92,7 +93,7 @@ def simulate(listen: str, *, as_json: bool, **chosen: Any) -> None:
         try:
             runner.run(_serve(settings, host, port, as_json=as_json))
         except OSError as error:
-            raise click.ClickException(f"cannot listen on {listen}: {error.strerror or error}") from None
+            raise click.ClickException(cannot_listen(Address(host, port), error).strerror) from None
 
 
 def _address(listen: str) -> tuple[str, int]:

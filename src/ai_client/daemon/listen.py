@@ -6,6 +6,8 @@ and asks every caller for a token, or is not opened at all.
 
 from __future__ import annotations
 
+import errno
+import os
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
@@ -59,6 +61,15 @@ def parse_address(text: str) -> Address:
     )
 
 
+def cannot_listen(address: Address, error: OSError) -> OSError:
+    """The same error with the address in its words, and what to do where that is known."""
+    # asyncio's own words for a port hold a Python tuple; those for a Unix socket are ours or the system's
+    plain = address.path is None and error.errno is not None and error.errno > 0
+    why = os.strerror(error.errno or 0) if plain else error.strerror or str(error)
+    hint = "; `ss -ltnp` tells who has it" if plain and error.errno == errno.EADDRINUSE else ""
+    return OSError(error.errno, f"cannot listen on {address}: {why}{hint}")
+
+
 def check_exposure(addresses: Iterable[Address], *, tokens: bool, certificate: bool) -> None:
     """Raises `ConfigurationError` when anybody on the network could spend this node's keys, or read along."""
     problems: list[str] = []
@@ -83,6 +94,6 @@ def check_metrics(host: str, *, public: bool) -> None:
         problem = (
             f"[monitoring] metrics_host = {host} can be reached from other machines, in plain HTTP and without a "
             "token: set metrics_public = true if all may read the names of apps and models and what they spend, or "
-            " scrape /metrics of a TLS listener of [daemon] listen with the token of an app"
+            "scrape /metrics of a TLS listener of [daemon] listen with the token of an app"
         )
         raise ConfigurationError([problem])

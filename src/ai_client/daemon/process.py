@@ -22,7 +22,7 @@ from ai_client.config.snapshot import Config
 from ai_client.daemon.app import Handler, Render
 from ai_client.daemon.auth import Gate
 from ai_client.daemon.footprint import give_back, resident_bytes
-from ai_client.daemon.listen import Address, check_exposure, check_metrics, parse_address
+from ai_client.daemon.listen import Address, cannot_listen, check_exposure, check_metrics, parse_address
 from ai_client.errors import AIClientError
 from ai_client.lasting import Shared, open_daemon
 from ai_client.transport.exchange import Exchange, Request
@@ -53,6 +53,7 @@ class Daemon:
         self._reloading = False
         self._reload_again = False
         self.bound: list[str] = []
+        self.warnings: tuple[str, ...] = ()
 
     async def start(self) -> None:
         """Listen and be ready. Raises `ConfigurationError`, or OSError when an address cannot be had."""
@@ -73,6 +74,7 @@ class Daemon:
                 sock.close()
             raise
         try:
+            self.warnings = loaded.warnings
             for warning in loaded.warnings:
                 shared.journal.warning("configuration", message=warning)
             self._handler = Handler(build(config, shared), gate, _renderer(shared))
@@ -161,13 +163,10 @@ class Daemon:
             await (near if address.local else far).adopt(sock, self._tls(address))
             self.bound.append(str(address))
         for address in wanted:
-            if address.path is not None:
-                await near.listen_unix(address.path)
-                self.bound.append(str(address))
-            else:
-                server = near if address.local else far
-                host, port = await server.listen_tcp(address.host, address.port, self._tls(address))
-                self.bound.append(str(Address(host, port, https=address.https)))
+            try:
+                self.bound.append(str(await self._listen_on(address, near if address.local else far)))
+            except OSError as error:
+                raise cannot_listen(address, error) from error
         monitoring = config.monitoring
         if _exports(config):
             exporter = Server(self._metrics_only, limits, on_crash=self._crashed)
@@ -178,6 +177,14 @@ class Daemon:
                 # metrics are on the main listener as well: no reason to answer nobody
                 where = f"{monitoring.metrics_host}:{monitoring.metrics_port}"
                 self._shared.journal.warning("metrics_port_unavailable", address=where, message=str(error))
+
+    async def _listen_on(self, address: Address, server: Server) -> Address:
+        """Open one address; returns what was bound. Raises OSError."""
+        if address.path is not None:
+            await server.listen_unix(address.path)
+            return address
+        host, port = await server.listen_tcp(address.host, address.port, self._tls(address))
+        return Address(host, port, https=address.https)
 
     def _tls(self, address: Address) -> ssl.SSLContext | None:
         return self._certificate.context if address.tls and self._certificate is not None else None

@@ -44,9 +44,7 @@ def test_calls_go_through_the_daemon_unless_told_otherwise(run: Run, tmp_path: P
         assert run(through(Route(direct=True), stage)) == f"this process, to {stage.url}"
 
 
-def test_doubts_are_told_to_whom_no_daemon_serves(
-    run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_doubts_are_told_to_whom_no_daemon_serves(run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     async def go(route: Route, stage: Stage) -> None:
         loaded = structs.replace(load(stage.conf, {}), warnings=("no key",))
         client, _ = await reach(route, loaded, Options(stage.conf))

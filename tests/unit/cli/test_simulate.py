@@ -63,7 +63,7 @@ def test_an_address_in_use_is_said_so() -> None:
         listen = f"127.0.0.1:{taken.getsockname()[1]}"
         result = CliRunner().invoke(cli, ["simulate", "--listen", listen])
     assert result.exit_code == 1
-    assert f"cannot listen on {listen}" in result.output
+    assert result.output == f"Error: cannot listen on {listen}: Address already in use; `ss -ltnp` tells who has it\n"
 
 
 class Visitor(threading.Thread):
