@@ -57,7 +57,9 @@ async def reach(route: Route, loaded: Loaded, options: Options) -> tuple[AsyncAI
     """A client, and in words where its calls go.
 
     Only when it is this process that asks the provider, its configuration's doubts are told: a daemon has told its own,
-    and has the key that a program beside it rightly lacks. Raises `InvalidRequestError` for a token file that cannot be read, `ConfigurationError`.
+    and has the key that a program beside it rightly lacks.
+
+    Raises `InvalidRequestError` for a token file that cannot be read, `ConfigurationError`.
     """
     address = route.local
     if address is None and not route.direct:
