@@ -61,13 +61,13 @@ def parse_address(text: str) -> Address:
     )
 
 
-def cannot_listen(address: Address, error: OSError) -> OSError:
-    """The same error with the address in its words, and what to do where that is known."""
+def cannot_listen(address: Address, error: OSError) -> str:
+    """What to say of an address that cannot be had: which, why, and what to do where that is known."""
     # asyncio's own words for a port hold a Python tuple; those for a Unix socket are ours or the system's
     plain = address.path is None and error.errno is not None and error.errno > 0
     why = os.strerror(error.errno or 0) if plain else error.strerror or str(error)
     hint = "; `ss -ltnp` tells who has it" if plain and error.errno == errno.EADDRINUSE else ""
-    return OSError(error.errno, f"cannot listen on {address}: {why}{hint}")
+    return f"cannot listen on {address}: {why}{hint}"
 
 
 def check_exposure(addresses: Iterable[Address], *, tokens: bool, certificate: bool) -> None:

@@ -166,7 +166,7 @@ class Daemon:
             try:
                 self.bound.append(str(await self._listen_on(address, near if address.local else far)))
             except OSError as error:
-                raise cannot_listen(address, error) from error
+                raise OSError(error.errno, cannot_listen(address, error)) from error
         monitoring = config.monitoring
         if _exports(config):
             exporter = Server(self._metrics_only, limits, on_crash=self._crashed)
