@@ -17,8 +17,8 @@ from ai_client._version import __version__
 from ai_client.batch.job import Defaults
 from ai_client.batch.reader import Item, Rejected, read
 from ai_client.cli.batch_view import usd
-from ai_client.cli.group import INTERRUPTED
 from ai_client.cli.load import Figures, OpenLoop, Plan
+from ai_client.cli.main import INTERRUPTED
 from ai_client.cli.options import Options, config_option, json_option, load_config
 from ai_client.cli.probe import daemon_at
 from ai_client.cli.reach import find_daemon, read_token

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import importlib
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -11,10 +13,10 @@ import click
 
 from ai_client._version import __version__
 from ai_client.cli import main as front
+from ai_client.cli.main import INTERRUPTED
 from ai_client.errors import AIClientError, ConfigurationError
 
-INTERRUPTED: Final = 130
-"""128 + SIGINT: what a shell reports for a program that ^C ended."""
+_FULL: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 CONFIG_HELP: Final = "The configuration; by default $AI_CLIENT_CONFIG or /etc/ai-client/ai-client.conf."
 
 
@@ -44,6 +46,18 @@ class LazyGroup(click.Group):
         command: click.Command = getattr(importlib.import_module(module), attribute)
         return command
 
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """The command that the first word names. Raises `click.UsageError`, with the nearest name, when there is none."""
+        try:
+            return super().resolve_command(ctx, args)
+        except click.UsageError as error:
+            near = importlib.import_module("ai_client.config.sections").nearest(args[0], front.COMMANDS)
+            if near is None:
+                raise
+            raise click.UsageError(f"{error.message} Did you mean {near!r}?", ctx) from None
+
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """List the commands from the table, importing none."""
         with formatter.section("Commands"):
@@ -58,6 +72,11 @@ class LazyGroup(click.Group):
             ctx.exit(2 if isinstance(error, ConfigurationError) else 1)
         except (KeyboardInterrupt, click.Abort):
             ctx.exit(INTERRUPTED)
+        except OSError as error:
+            if error.errno not in _FULL:
+                raise
+            click.echo(f"ai-client: what was to be said cannot be written: {error.strerror}", err=True)
+            os._exit(1)  # a usual end would try to write it once more
 
 
 def report(error: AIClientError) -> None:

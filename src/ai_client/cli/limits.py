@@ -102,14 +102,22 @@ async def _show(address: str | None, options: Options, *, watch: bool, as_json: 
         address = await find_daemon(listen, clock)
         if address is None:
             raise UpstreamError(f"no daemon answers at {', '.join(listen)}: start it, or name one with --local")
-    if not watch:
+    console = Console()
+    if watch and console.is_terminal and not as_json:
+        await _watch(address, clock)
+    while True:
         state = await _state(address, clock)
         if as_json:
             click.echo(msgspec.json.encode(state))
         else:
-            console = Console()
             Console(width=None if console.is_terminal else _WIDE).print(_drawn(state))
-        return
+        if not watch:
+            return
+        await asyncio.sleep(1)
+
+
+async def _watch(address: str, clock: Clock) -> None:
+    """Draw them anew in the same place of the terminal, until ^C."""
     with Live(_drawn(await _state(address, clock)), auto_refresh=False) as live:
         while True:
             await asyncio.sleep(1)

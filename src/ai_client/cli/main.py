@@ -14,6 +14,10 @@ from typing import Final, NamedTuple
 from ai_client._version import __version__
 
 
+INTERRUPTED: Final = 130
+"""128 + SIGINT: what a shell reports for a program that ^C ended."""
+
+
 class Entry(NamedTuple):
     """Where a command lives, as `module:attribute`, and what it does, for the list in `--help`."""
 
@@ -44,6 +48,10 @@ def main() -> None:
     if sys.argv[1:] == ["--version"]:
         sys.stdout.write(f"ai-client {__version__}\n")
         return
-    importlib.import_module("ai_client.daemon.secrecy").keep_memory_private()  # before any key is read
-    # click alone takes several times as long to import as the answer above takes to give.
-    importlib.import_module("ai_client.cli.group").cli.main(prog_name="ai-client")
+    try:
+        importlib.import_module("ai_client.daemon.secrecy").keep_memory_private()  # before any key is read
+        # click alone takes several times as long to import as the answer above takes to give.
+        group = importlib.import_module("ai_client.cli.group")
+    except KeyboardInterrupt:  # ^C right after the start; later ones are the group's
+        sys.exit(INTERRUPTED)
+    group.cli.main(prog_name="ai-client")

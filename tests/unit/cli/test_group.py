@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import errno
+import os
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -26,6 +29,8 @@ def failing(kind: str) -> None:
         "configuration": ConfigurationError(["a: b", "c: d"]),
         "interrupt": KeyboardInterrupt(),
         "abort": click.Abort(),
+        "full": OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)),
+        "system": FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT)),
     }
     raise failures[kind]
 
@@ -83,14 +88,25 @@ def test_errors_become_a_line_and_an_exit_code(run: CliRunner, kind: str, code: 
     assert (result.exit_code, result.stderr, result.stdout) == (code, said, "")
 
 
+def test_a_full_disk_is_said_in_a_line_and_met_once(run: CliRunner, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "_exit", sys.exit)
+    result = invoke(run, "failing", "full")
+    assert result.exit_code == 1
+    assert result.stderr == "ai-client: what was to be said cannot be written: No space left on device\n"
+
+
 def test_an_error_that_is_not_ours_is_not_hidden(run: CliRunner) -> None:
     assert isinstance(invoke(run, "failing", "other").exception, KeyError)
+    assert isinstance(invoke(run, "failing", "system").exception, FileNotFoundError)
 
 
 def test_an_unknown_command_and_none_at_all_are_mistakes(run: CliRunner) -> None:
     result = invoke(run, "nonsense")
     assert result.exit_code == 2
-    assert "No such command 'nonsense'" in result.stderr
+    assert "No such command 'nonsense'." in result.stderr
+    result = invoke(run, "fail")
+    assert result.exit_code == 2
+    assert "No such command 'fail'. Did you mean 'failing'?" in result.stderr
     result = invoke(run)
     assert result.exit_code == 2
     assert "Commands:" in result.stdout

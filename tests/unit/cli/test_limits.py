@@ -80,8 +80,13 @@ def test_what_is_no_daemon_of_ours_is_told_apart(tmp_path: Path) -> None:
     assert "answered 404: is it of this version?" in result.stderr
 
 
-def test_it_can_be_watched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("words", "terminal"), [((), False), (("--json",), False), (("--json",), True), ((), True)])
+def test_it_can_be_watched(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...], *, terminal: bool
+) -> None:
     looks = []
+    if terminal:
+        monkeypatch.setenv("FORCE_COLOR", "1")
 
     async def soon(_: float) -> None:
         looks.append(1)
@@ -90,9 +95,14 @@ def test_it_can_be_watched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
 
     with Stage(tmp_path) as stage:
         monkeypatch.setattr(limits, "asyncio", _Patched(soon))
-        result = call("--local", stage.address, "--watch")
+        result = call("--local", stage.address, "--watch", *words)
     assert result.exit_code == 130
     assert len(looks) == 3
+    if words:
+        assert [json.loads(line)["mode"] for line in result.stdout.splitlines()] == ["local"] * 3
+    else:
+        assert result.stdout.count("mode local") >= 3
+        assert ("\x1b[1A" in result.stdout) is terminal  # one line up: drawn in the same place
 
 
 class _Patched:

@@ -50,6 +50,17 @@ def test_the_process_ends_with_the_commands_exit_code(
     assert "No such command 'nonsense'" in capsys.readouterr().err
 
 
+def test_ctrl_c_right_after_the_start_ends_it_quietly(monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted() -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(sys, "argv", ["ai-client", "health"])
+    monkeypatch.setattr("ai_client.daemon.secrecy.keep_memory_private", interrupted)
+    with pytest.raises(SystemExit) as caught:
+        main()
+    assert caught.value.code == 130
+
+
 def test_the_table_names_what_the_program_can_do() -> None:
     promised = {"serve", "simulate", "chat", "batch", "bench", "costs", "health", "config"}
     assert promised <= set(COMMANDS)
