@@ -49,7 +49,7 @@ class LazyGroup(click.Group):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        """The command that the first word names. Raises `click.UsageError`, with the nearest name, when there is none."""
+        """The command that the first word names. Raises `click.UsageError` that tells the nearest name."""
         try:
             return super().resolve_command(ctx, args)
         except click.UsageError as error:

@@ -13,7 +13,6 @@ from typing import Final, NamedTuple
 
 from ai_client._version import __version__
 
-
 INTERRUPTED: Final = 130
 """128 + SIGINT: what a shell reports for a program that ^C ended."""
 
