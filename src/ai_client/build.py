@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
+from urllib.parse import urlsplit
 
 from ai_client._version import __version__
 from ai_client.answers import TOLD
@@ -130,11 +131,14 @@ def build_local(config: Config, shared: Shared, address: str, token: str) -> Ser
     path = address.removeprefix("unix:") if address.startswith("unix:") else None
     base = "http://localhost" if path is not None else address if "://" in address else f"http://{address}"
     try:
+        parts = urlsplit(base)
+        if parts.path or (path is None and parts.port is None):  # a base URL with /v1, a host alone
+            raise ValueError
         origin = Origin.parse(f"{base}/v1")
     except ValueError:
         shown = printed(address)
         raise ConfigurationError(
-            [f"{shown} is no daemon's address: expected unix:/PATH, HOST:PORT or https://HOST:PORT"]
+            [f"{shown} is no daemon's address: expected unix:/PATH, HOST:PORT or https://HOST:PORT, and no more"]
         ) from None
     tls = client_context(ca_bundle=config.security.cert_path) if origin.secure else None
     patience = config.performance

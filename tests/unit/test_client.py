@@ -422,7 +422,9 @@ def test_a_stream_that_is_held_until_it_is_whole(run: Run, tmp_path: Path, throu
     run(scene())
 
 
-@pytest.mark.parametrize("address", ["https://", "ftp://host:1", "http://a:b@host:1", "host:x", "host:99999"])
+@pytest.mark.parametrize(
+    "address", ["https://", "ftp://host:1", "http://a:b@host:1", "host:x", "host:99999", "host", "http://host:1/v1"]
+)
 def test_an_address_that_is_none(run: Run, address: str) -> None:
     async def scene() -> None:
         with pytest.raises(ConfigurationError, match=r"no daemon's address: expected unix:/PATH, HOST:PORT or https"):

@@ -262,7 +262,7 @@ class Runner:
         except OSError as error:
             self._cannot_write(error)
             return
-        self._tally.failed += 1
+        self._tally.failure(failed)
         self._around.watch(self._tally)
 
     def _cannot_write(self, error: OSError) -> None:

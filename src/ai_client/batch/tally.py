@@ -8,13 +8,15 @@ from typing import Final
 import msgspec
 
 from ai_client.batch.job import Ending
-from ai_client.batch.store import Answered
+from ai_client.batch.store import Answered, Failed
 from ai_client.cost.prices import Price
 from ai_client.telemetry.stats import Latencies
 
 _NANO: Final = 1_000_000_000
 _SLICES: Final = 400
 _FIRST_WIDTH_NS: Final = 100_000_000
+_MOST_CODES: Final = 20  # a provider may invent some
+_OTHERS: Final = "other"
 
 
 class ModelTally(msgspec.Struct):
@@ -25,6 +27,13 @@ class ModelTally(msgspec.Struct):
     cached_input_tokens: int = 0
     output_tokens: int = 0
     cost_nano: int = 0
+
+
+class Failures(msgspec.Struct):
+    """How many lines failed with one code in this run, and what was said of the first of them."""
+
+    lines: int = 0
+    first: str = ""
 
 
 class Timeline:
@@ -53,6 +62,9 @@ class Tally:
         self.answered = 0
         self.resumed = 0
         self.failed = 0
+        self.retryable = 0
+        self.refused = 0
+        self.failures: dict[str, Failures] = {}
         self.cache_hits = 0
         self.models: dict[str, ModelTally] = {}
         self.latencies = Latencies()
@@ -72,6 +84,20 @@ class Tally:
         """Count an answer of an earlier run."""
         self.resumed += 1
         self._count(answer)
+
+    def earlier_refused(self, lines: int) -> None:
+        """Count lines that were refused in an earlier run and are not asked again."""
+        self.failed += lines
+        self.refused += lines
+
+    def failure(self, failed: Failed) -> None:
+        """Count a line that has no answer."""
+        self.failed += 1
+        self.retryable += failed.retryable
+        self.refused += failed.status is not None and not failed.retryable
+        code = failed.code if failed.code in self.failures or len(self.failures) < _MOST_CODES else _OTHERS
+        failures = self.failures.setdefault(code, Failures(first=failed.message))
+        failures.lines += 1
 
     def answer(self, answer: Answered, elapsed_ns: int) -> None:
         """Count an answer, so many nanoseconds after the start of the run."""
@@ -119,7 +145,8 @@ class Summary(msgspec.Struct, frozen=True):
 
     `lines` = `answered` + `failed` + `blank` + `remaining`. `resumed` of the answered came from earlier runs; tokens,
     cost, models and latency are of all answers, `duration_s` and `requests_per_second` of this run. `ending` is one
-    of `job.Ending`, `reason` says more where there is more to say.
+    of `job.Ending`, `reason` says more where there is more to say. Of the failed, `retryable` are asked again by the
+    next run, `refused` only with --retry-errors; `failures` has this run's by code, the most frequent first.
     """
 
     ending: str
@@ -141,6 +168,9 @@ class Summary(msgspec.Struct, frozen=True):
     output_tokens: int
     cost_usd: float
     models: dict[str, ModelSummary]
+    retryable: int = 0
+    refused: int = 0
+    failures: dict[str, Failures] = {}
 
 
 class Whereabouts(msgspec.Struct, frozen=True):
@@ -192,4 +222,7 @@ def summarise(
         sum(model.output_tokens for model in models.values()),
         tally.cost_nano / _NANO,
         models,
+        tally.retryable,
+        tally.refused,
+        dict(sorted(tally.failures.items(), key=lambda item: -item[1].lines)),
     )

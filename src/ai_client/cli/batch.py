@@ -156,7 +156,7 @@ def _carry_out(order: Order, loaded: Loaded, options: Options, *, as_json: bool)
         if order.fresh:
             _begin_anew(order, store)
         tally = Tally(found.lines)
-        tally.failed = store.resume(tally.earlier, retry_errors=order.retry_errors)
+        tally.earlier_refused(store.resume(tally.earlier, retry_errors=order.retry_errors))
         config = loaded.config
         desk = Desk(order, config, clock, view(sys.stderr, clock), store, tally, prices(config))
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
@@ -174,8 +174,8 @@ async def _run(desk: Desk, loaded: Loaded, options: Options) -> tuple[Summary, i
     order, tally, clock = desk.order, desk.tally, desk.clock
     client, through = await reach(order.route, loaded, options)
     desk.view.say(f"{tally.lines:,} lines from {order.input}, answered into {order.output}, through {through}")
-    if tally.resumed or tally.failed:
-        desk.view.say(f"going on: {tally.resumed:,} lines were answered and {tally.failed:,} refused before")
+    if tally.resumed or tally.refused:
+        desk.view.say(f"going on: {tally.resumed:,} lines were answered and {tally.refused:,} refused before")
     settings = Settings(
         order.concurrency or desk.config.batch.concurrency, order.priority or desk.config.batch.priority, order.timeout
     )

@@ -135,9 +135,13 @@ def summary_text(summary: Summary) -> Iterator[str]:
     yield f"answered  {summary.answered:,} of {asked:,}{earlier}"
     if summary.failed:
         yield f"failed    {summary.failed:,}: see {summary.errors}"
+        for code, failures in summary.failures.items():
+            yield f"          {failures.lines:>8,}  {code}, the first: {' '.join(failures.first.split())}"
     if summary.blank:
         yield f"blank     {summary.blank:,}"
     yield f"time      {_duration(summary.duration_s)}, {summary.requests_per_second:,.1f} answers/s"
+    if not summary.answered:
+        return  # and so nothing of what follows
     latency = summary.latency_ms
     yield f"latency   p50 {latency.p50:,.0f} ms, p95 {latency.p95:,.0f} ms, p99 {latency.p99:,.0f} ms"
     hits = f", {summary.cache_hits:,} answers from the cache" if summary.cache_hits else ""
@@ -154,8 +158,9 @@ def advice(summary: Summary) -> str:
     """What to do next; empty when all is done."""
     ending, reason = Ending(summary.ending), summary.reason.rstrip(".")
     if ending is Ending.COMPLETE:
-        again = "The same command asks those again whose error may pass; with --retry-errors, all that were asked."
-        return again if summary.failed else ""
+        again = "The same command asks those again whose error may pass." if summary.retryable else ""
+        refused = "With --retry-errors it also asks those again that were refused." if summary.refused else ""
+        return f"{again} {refused}".strip()
     happened = {
         Ending.INTERRUPTED: "Stopped",
         Ending.UNAVAILABLE: f"Stopped, since nothing answers any more: {reason}",

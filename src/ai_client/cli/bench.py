@@ -232,14 +232,17 @@ def _text(told: dict[str, Any], figures: Figures) -> list[str]:
     lines = [
         f"requests  {told['requests']:,} sent, {told['answered']:,} answered, {told['failed']:,} failed{given_up}",
         f"rate      {told['rate']:g}/s wanted, {rates}, in {told['seconds']:.1f} s",
-        "latency   " + _times(told["latency_ms"]),
     ]
+    if figures.answered:
+        lines.append("latency   " + _times(told["latency_ms"]))
     if told["first_byte_ms"]:
         lines.append("1st byte  " + _times(told["first_byte_ms"]))
     lines.append(f"late      p99 {told['late_p99_ms']:,.1f} ms: how late this program itself sent")
     lines += [f"error     {count:>8,}  {reason}" for reason, count in told["errors"].items()]
     if told["cache"]:
         lines.append("cache     " + ", ".join(f"{count:,} {answer}" for answer, count in told["cache"].items()))
+    if not figures.answered:
+        return lines
     lines.append(f"tokens    {told['input_tokens']:,} in, {told['output_tokens']:,} out")
     unpriced = f", and {figures.unpriced:,} answers of models without a price" if figures.unpriced else ""
     lines.append(f"cost      {usd(told['cost_usd'])}{unpriced}")

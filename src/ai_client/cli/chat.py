@@ -157,15 +157,18 @@ def _talk(runner: asyncio.Runner, conversation: Conversation) -> None:
 def _answer(runner: asyncio.Runner, conversation: Conversation, prompt: str, *, as_json: bool = False) -> None:
     """Ask and show. ^C raises KeyboardInterrupt once the answer is given up and its line on the terminal ended."""
     terminal = sys.stdout.isatty()
+    begun = False
 
     def show(text: str) -> None:
+        nonlocal begun
+        begun = True
         sys.stdout.write(text.translate(_OBEYED) if terminal else text)
         sys.stdout.flush()
 
     try:
         said = runner.run(conversation.ask(prompt, _unshown if as_json else show))
-    except (AIClientError, KeyboardInterrupt):
-        if not as_json:
+    except (AIClientError, KeyboardInterrupt) as end:
+        if begun or (terminal and isinstance(end, KeyboardInterrupt)):  # the terminal shows a ^C as well
             click.echo()
         raise
     if as_json:

@@ -88,8 +88,10 @@ def read_token(path: Path | None) -> str | None:
         return None
     try:
         return path.read_text("utf-8").strip()
-    except (OSError, UnicodeDecodeError) as error:
-        raise InvalidRequestError(f"--token-file {path} cannot be read: {error}") from None
+    except OSError as error:
+        raise InvalidRequestError(f"--token-file {path} cannot be read: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise InvalidRequestError(f"--token-file {path} cannot be read: it is no text") from None
 
 
 async def _lives(address: str, clock: Clock) -> bool:

@@ -75,7 +75,8 @@ class Gate:
             if found is not None:
                 return found
         raise AuthenticationError(
-            "this daemon wants to know who calls: send `Authorization: Bearer TOKEN` with the token of one of its apps"
+            "this daemon wants to know who calls: send `Authorization: Bearer TOKEN` with the token of one of its apps "
+            "(--token-file FILE, for ai-client's commands)"
         )
 
 

@@ -119,7 +119,7 @@ class Bench:
         job = Survey(count, len(self.text), "a" * 64).fingerprint(Defaults())
         store = Store(self.folder / "out.jsonl", self.folder / "err.jsonl", job, count)
         self.tally = Tally(count)
-        self.tally.failed = store.resume(self.tally.earlier, retry_errors=False)
+        self.tally.earlier_refused(store.resume(self.tally.earlier, retry_errors=False))
 
         def watch(_tally: Tally) -> None:
             self.watched += 1

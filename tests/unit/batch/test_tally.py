@@ -6,8 +6,8 @@ import msgspec
 import pytest
 
 from ai_client.batch.job import Ending
-from ai_client.batch.store import Answered
-from ai_client.batch.tally import Summary, Tally, Timeline, Whereabouts, summarise
+from ai_client.batch.store import Answered, Failed
+from ai_client.batch.tally import Failures, Summary, Tally, Timeline, Whereabouts, summarise
 from ai_client.cost.prices import Price
 from ai_client.model.usage import Usage
 
@@ -48,6 +48,22 @@ def test_a_summary_adds_up() -> None:
     assert found.models["m"].cached_input_tokens == 120
     assert found.latency_ms.p50 == pytest.approx(10, rel=0.01)
     assert msgspec.json.decode(msgspec.json.encode(found), type=Summary) == found
+
+
+def test_failures_are_counted_by_code_and_by_what_becomes_of_them() -> None:
+    tally = Tally(50)
+    tally.earlier_refused(3)
+    tally.failure(Failed(4, "a", "overloaded", "the first", status=503, retryable=True))
+    tally.failure(Failed(5, "b", "overloaded", "the second", status=503, retryable=True))
+    tally.failure(Failed(6, None, "invalid_line", "line 6: odd"))
+    for line in range(7, 37):
+        tally.failure(Failed(line, None, f"code {line}", "no", status=400))
+    found = summary_of(tally)
+    assert (found.failed, found.retryable, found.refused) == (36, 2, 33)
+    assert found.failures["overloaded"] == Failures(2, "the first")
+    assert found.failures["invalid_line"] == Failures(1, "line 6: odd")
+    assert (len(found.failures), next(iter(found.failures))) == (21, "other")  # a provider that invents codes
+    assert found.failures["other"].lines == 12
 
 
 def test_a_model_without_a_price_has_no_known_cost() -> None:

@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from ai_client.batch.job import Ending
-from ai_client.batch.tally import LatencySummary, ModelSummary, Summary, Tally
+from ai_client.batch.tally import Failures, LatencySummary, ModelSummary, Summary, Tally
 from ai_client.cli.batch_view import Bar, Lines, Pace, advice, summary_text, usd, view
 
 SECOND = 1_000_000_000
@@ -130,9 +130,23 @@ def test_the_summary_says_what_there_is_to_say() -> None:
     assert "500 out, 4 answers from the cache" in text
 
 
+def test_what_failed_is_told_with_its_reasons_and_no_figure_is_made_of_no_answer() -> None:
+    failures = {"model_not_found": Failures(11, "no provider\nserves it"), "invalid_line": Failures(1, "line 3: odd")}
+    assert list(summary_text(summary(answered=0, failed=12, failures=failures))) == [
+        "answered  0 of 12",
+        "failed    12: see err.jsonl",
+        "                11  model_not_found, the first: no provider serves it",
+        "                 1  invalid_line, the first: line 3: odd",
+        "time      2.0 s, 6.0 answers/s",
+    ]
+
+
 def test_whatever_happened_there_is_advice() -> None:
     assert advice(summary()) == ""
-    assert "--retry-errors" in advice(summary(failed=1))
+    assert advice(summary(failed=1)) == ""  # a line that is no request: the same command cannot help
+    assert advice(summary(failed=1, retryable=1)) == "The same command asks those again whose error may pass."
+    assert advice(summary(failed=1, refused=1)).startswith("With --retry-errors it ")
+    assert " With --retry-errors it " in advice(summary(failed=2, retryable=1, refused=1))
     for ending in set(Ending) - {Ending.COMPLETE}:
         said = advice(summary(ending=ending.value, reason="because.", remaining=1234))
         assert said.startswith("Stopped")

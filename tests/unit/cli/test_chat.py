@@ -53,7 +53,7 @@ def test_errors_and_misuse(tmp_path: Path) -> None:
         unknown = ask(stage, "Hello", "--model", "gpt-9")
         empty = ask(stage, " ")
         both = ask(stage, "Hello", "--direct", "--local", stage.address)
-    assert unknown.exit_code == 1
+    assert (unknown.exit_code, unknown.stdout) == (1, "")
     assert "did you mean 'gpt-4.1'" in unknown.stderr
     assert (empty.exit_code, "the prompt is empty" in empty.stderr) == (2, True)
     assert (both.exit_code, "exclude one another" in both.stderr) == (2, True)

@@ -80,3 +80,6 @@ def test_a_route_that_contradicts_itself_and_a_token_that_cannot_be_read(tmp_pat
     assert read_token(tmp_path / "t") == "secret"
     with pytest.raises(InvalidRequestError, match="cannot be read"):
         read_token(tmp_path)
+    (tmp_path / "t").write_bytes(b"\xff")
+    with pytest.raises(InvalidRequestError, match="cannot be read: it is no text"):
+        read_token(tmp_path / "t")
