@@ -110,7 +110,8 @@ def costs(options: Options, since: str, until: str, by: str, *, as_json: bool) -
     for entry in entries:
         total.add(entry)
     if as_json:
-        span = {"ledger": str(path), "since": since, "until": until, "by": by}
+        bounds = {"since": since if since != _FIRST else None, "until": until if until != _LAST else None}
+        span = {"ledger": str(path), **bounds, "by": by}
         told = span | {"rows": [_plain(row, by) for row in rows], "total": _plain(total, "")}
         click.echo(msgspec.json.format(msgspec.json.encode(told), indent=2))
     elif rows:

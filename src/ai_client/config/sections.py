@@ -97,7 +97,8 @@ def unknown_section(name: str) -> str:
     kind = name.partition(" ")[0]
     meant = SECTIONS.get(kind)
     if meant is not None and meant.named:
-        return f"expected [{meant.name} NAME], in letters, digits, dots, dashes and underscores"
+        plain = f", or [{kind}s]" if f"{kind}s" in SECTIONS else ""  # [limit] for [limits]
+        return f"expected [{meant.name} NAME], in letters, digits, dots, dashes and underscores{plain}"
     close = nearest(kind, SECTIONS)
     if close:
         return f"unknown section; did you mean [{SECTIONS[close].title}]?"

@@ -86,6 +86,9 @@ def test_json_has_every_digit(conf: Path) -> None:
     assert told["rows"][0]["model"] == "a"
     assert told["total"]["cost_nano"] == 12_345_678_901_234_567
     assert "name" not in told["total"]
+    assert (told["since"], told["until"]) == (None, None)
+    told = json.loads(show(conf, "--json", "--since", "2020-01-01", "--until", "2020-01-31").stdout)
+    assert (told["since"], told["until"]) == ("2020-01-01", "2020-01-31")
 
 
 def test_nothing_booked_is_said_and_no_ledger_is_made(conf: Path, tmp_path: Path) -> None:

@@ -141,7 +141,7 @@ default = gpt-4.2
         ),
         "f.conf:5: expected `key = value`, `[section]`, or a comment that begins with #",
         "f.conf:7: [logging] level = WARNIN: expected DEBUG, INFO, WARNING, ERROR or CRITICAL; did you mean WARNING?",
-        "f.conf:8: [limit]: expected [limit NAME], in letters, digits, dots, dashes and underscores",
+        "f.conf:8: [limit]: expected [limit NAME], in letters, digits, dots, dashes and underscores, or [limits]",
         "f.conf:11: [caching] read_timeout: unknown key here; did you mean [performance] read_timeout?",
         "f.conf:12: [provider a b]: expected [provider NAME], in letters, digits, dots, dashes and underscores",
         "f.conf:14: [app x] needs token_sha256 or uid: nothing tells who this app is",
