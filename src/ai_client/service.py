@@ -131,8 +131,10 @@ class Service:
         record.asked_model = record.model = fields.model
         record.stream = fields.stream
         if app.models:
-            if fields.model not in app.models:
-                _refuse_model(app, fields.model)
+            # who names none asks for the default model; what is passed through asks for nobody knows what
+            asked = fields.model or (self.config.models.default if endpoint is not OTHER else "")
+            if asked not in app.models:
+                _refuse_model(app, asked)
             if not reads_one_way(body):
                 raise InvalidRequestError(
                     "a member of the request body stands twice: the provider may read another model"
@@ -169,6 +171,6 @@ class Service:
 def _refuse_model(app: App, model: str) -> None:
     allowed: Sequence[str] = app.models
     raise PermissionDeniedError(
-        f"the app {app.name!r} may not use the model {model or '(default)'!r}; it may use: {', '.join(allowed)}",
+        f"the app {app.name!r} may not use the model {model or '(none named)'!r}; it may use: {', '.join(allowed)}",
         param="model",
     )

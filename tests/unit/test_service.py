@@ -13,7 +13,7 @@ from ai_client.config.snapshot import App
 from ai_client.errors import AIClientError, InvalidRequestError, PermissionDeniedError
 from ai_client.model.call import Call
 from ai_client.model.reply import Reply
-from ai_client.model.request import Endpoint
+from ai_client.model.request import OTHER, Endpoint
 from ai_client.pipeline.observed import Observed
 from ai_client.routing.table import ModelTable
 from ai_client.service import LOCAL_APP, Ask, Service
@@ -156,6 +156,14 @@ def test_an_app_may_be_bound_to_models(run: Run, model: str, allowed: bool) -> N
         run(house.ask(body=body, app=app))
     assert caught.value.param == "model"
     assert [record.status for record in house.sink.records] == [403]
+
+
+def test_an_app_that_may_use_the_default_model_need_not_name_it(run: Run) -> None:
+    house = House()
+    app = App(name="a", models=(house.service.config.models.default,))
+    run(house.ask(body=BODY.replace(b'"m"', b'""'), app=app))
+    with pytest.raises(PermissionDeniedError, match="none named"):  # an upload, say
+        run(house.ask(changed(endpoint=OTHER, path="/files"), b"", app))
 
 
 def test_calls_in_flight_are_counted_until_their_streams_end(run: Run) -> None:
