@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import platform
 import shutil
 import signal
 import sys
@@ -17,7 +16,6 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import FrameType
 
-from ai_client.bundle.assemble import assemble
 from ai_client.errors import AIClientError
 from bench.fleet import stages
 from bench.fleet.articles import articles
@@ -26,9 +24,9 @@ from bench.fleet.fleet import Fleet, missing
 from bench.fleet.keys import benchmark, rotate
 from bench.fleet.paper import paper
 from bench.fleet.pool import pool
+from bench.fleet.sealed import bundle, collection, no_way_out
 from bench.fleet.stages import Row, Run
 from bench.fleet.variants import BROKEN, variant
-from lab.plan import PYTHONS
 
 _CANNOT = 3
 
@@ -39,11 +37,11 @@ _SHOWN: tuple[Stage, ...] = (
     *(stages.upgrade, stages.bad_releases),
 )
 _TRIED: tuple[Stage, ...] = (
-    *(stages.check_blank, stages.deploy, stages.again, stages.commands, stages.upgrade),
+    *(stages.check_blank, stages.deploy, no_way_out, stages.again, stages.commands, stages.upgrade),
     *(stages.bad_releases, stages.killed, rotate, pool, benchmark, drift, stages.rollback, stages.uninstall),
 )
 _MEASURED: tuple[Stage, ...] = (
-    *(stages.floor, articles, stages.check_blank, stages.deploy, stages.again, stages.configure),
+    *(stages.floor, articles, stages.check_blank, stages.deploy, no_way_out, stages.again, stages.configure),
     *(stages.commands, stages.upgrade, stages.bad_releases, stages.killed, rotate, benchmark, drift),
     *(stages.rollback, paper, stages.uninstall),
 )
@@ -98,13 +96,12 @@ def _run(
     interpreters: Sequence[str],
 ) -> list[Row]:
     try:
-        assemble(folder / "first", [(python, platform.machine()) for python in PYTHONS], None, interpreters)
-    except AIClientError as error:
-        sys.exit(f"no bundle: {error.message}")
-    first = folder / "first"
+        first, installed = bundle(folder, interpreters), collection(folder)
+    except (AIClientError, RuntimeError) as error:
+        sys.exit(f"no bundle: {error}")
     second = variant(first, folder / "second", "0.2.0")
     broken = {name: variant(first, folder / name, "0.3.0", before) for name, before in BROKEN.items()}
-    with Fleet(folder, nodes, images=os.environ.get("LAB_IMAGES"), keep=keep) as fleet:
+    with Fleet(folder, nodes, installed, images=os.environ.get("LAB_IMAGES"), keep=keep) as fleet:
         print(f"{nodes} nodes are up", flush=True)
         run = Run(fleet, first, second, broken, rate, kills)
         for stage in chosen:

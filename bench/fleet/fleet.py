@@ -52,13 +52,20 @@ class Play:
 class Fleet:
     """N nodes and what they need. Leaving the `with` block stops all of it, also after ^C."""
 
-    def __init__(self, folder: Path, count: int, *, images: str | None = None, keep: bool = False) -> None:
-        """`folder` takes the lab, the logs, and the bundles; `keep` leaves the nodes when all is done."""
+    def __init__(
+        self, folder: Path, count: int, collections: Path, *, images: str | None = None, keep: bool = False
+    ) -> None:
+        """`folder` takes the lab, the logs, and the bundles; `keep` leaves the nodes when all is done.
+
+        `collections` is where the collection is installed.
+        """
         self.folder = folder
         self.lab: Plan = plan(folder / "lab", count)
         self.names = [node.name for node in self.lab.nodes]
         self._keep = keep
-        self._environment = {"LAB": str(self.lab.folder), **({"LAB_IMAGES": images} if images else {})}
+        self._environment = {"LAB": str(self.lab.folder), "ANSIBLE_COLLECTIONS_PATH": str(collections)}
+        if images:
+            self._environment["LAB_IMAGES"] = images
         self._processes = Processes(folder)
         self._inventory = folder / "hosts.ini"
 
