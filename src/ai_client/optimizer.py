@@ -188,7 +188,10 @@ def _identifier(model: str) -> str:
 def _current_price(provider: str) -> float:
     price = CURRENT_USD_PER_1K.get(provider)
     if price is None:
-        raise ValueError(f"no price is assumed for the provider {provider!r}: give current_usd_per_1k, in US dollars")
+        known = ", ".join(CURRENT_USD_PER_1K)
+        raise ValueError(
+            f"no price is assumed for the provider {provider!r}, only for {known}: give current_usd_per_1k, in US dollars"
+        )
     return price
 
 

@@ -143,7 +143,7 @@ def _summed(entries: Iterable[Entry], key: Callable[[Entry], str]) -> list[Sum]:
 
 
 def _table(rows: Sequence[Sum], total: Sum, by: str) -> Table:
-    table = Table(box=box.SIMPLE_HEAD, show_footer=True, pad_edge=False)
+    table = Table(box=box.SIMPLE_HEAD, show_footer=True, pad_edge=False, padding=(0, 1, 0, 0))  # fits into 80 columns
     table.add_column(by, footer="total", overflow="fold")
     decimals = max(_CENTS, *(len(_dollars(row.cost_nano).partition(".")[2]) for row in rows))
     for head, text in _cells(total, decimals).items():

@@ -134,8 +134,8 @@ async def _state(address: str, clock: Clock) -> dict[str, Any]:
 
 def _drawn(state: Mapping[str, Any]) -> RenderableType:
     head = f"mode {state['mode']}, members {state['members']}, this node's share when alone {state['share']:.2%}"
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    table.add_column("limit")
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0))  # fits into 80 columns
+    table.add_column("limit", overflow="fold")
     table.add_column("of")
     for name in ("grants", "burst", "available", "running", "waiting"):
         table.add_column(name, justify="right")

@@ -62,6 +62,13 @@ def test_a_table_by_model_with_a_total(conf: Path) -> None:
     ]
 
 
+def test_a_usual_terminal_folds_no_name(conf: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("COLUMNS", "80")
+    book(conf, *(record("claude-sonnet-4.5", 123_456_789, error="x") for _ in range(1000)))
+    assert "claude-sonnet-4.5 " in show(conf).stdout
+
+
 @pytest.mark.parametrize(("by", "names"), [("app", ["shop"]), ("tag", ["x", "-"]), ("target", ["p/a", "p/b"])])
 def test_by_something_else(conf: Path, by: str, names: list[str]) -> None:
     book(conf, record("a", 2, tag="x"), record("b", 1))

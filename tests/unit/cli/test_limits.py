@@ -60,6 +60,17 @@ def test_every_limit_is_shown(tmp_path: Path) -> None:
     }
 
 
+def test_a_usual_terminal_cuts_nothing_off(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("COLUMNS", "80")
+    with Stage(
+        tmp_path, "[limit each-user-of-the-house]\nscope = provider\nvalues = sim\ntokens = 1000000/minute\n"
+    ) as stage:
+        shown = call("--local", stage.address).stdout
+    assert "1,000,000/minute" in shown
+    assert "…" not in shown
+
+
 def test_one_that_is_configured_too_high_is_named() -> None:
     told = {"limits": {"input_tokens": 1000}, "remaining": {}, "clamped": ["input_tokens"], "seconds_ago": 3.0}
     assert limits._word("p/m", told) == ["p/m says: 1,000 input tokens a minute; more is configured: this counts"]
