@@ -189,7 +189,8 @@ def _current_price(provider: str) -> float:
     price = CURRENT_USD_PER_1K.get(provider)
     if price is None:
         known = ", ".join(CURRENT_USD_PER_1K)
-        raise ValueError(f"no price is assumed for {provider!r}, only for {known}: give current_usd_per_1k, in US dollars")
+        text = f"no price is assumed for the provider {provider!r}, only for {known}"
+        raise ValueError(f"{text}: give current_usd_per_1k, in US dollars")
     return price
 
 

@@ -98,14 +98,18 @@ def keys(*, as_json: bool, as_markdown: bool) -> None:
 
 def _summary(loaded: Loaded) -> str:
     """One line: where values come from, and how much there is."""
-    sources = Counter(
-        origin.rpartition(":")[0] or origin for origin in loaded.origins.values() if not _is_implied(origin)
-    )
+    sources = Counter(_source(origin) for origin in loaded.origins.values() if not _is_implied(origin))
     parts = [f"{_count(number, 'key')} from {source}" for source, number in sources.items()] or ["defaults only"]
     parts.append(_count(len(loaded.config.providers), "provider"))
     parts.append(_count(len(loaded.config.apps), "app"))
     parts.append(_count(len(loaded.warnings), "warning"))
     return f"ok: {', '.join(parts)}"
+
+
+def _source(origin: str) -> str:
+    """The file of `FILE:LINE`, without where it was named: `file PATH (FILE:LINE)`; else what it says."""
+    path, _, line = origin.rpartition(":")
+    return path if line.isdecimal() else origin.partition(" (")[0]
 
 
 def _is_implied(origin: str) -> bool:

@@ -42,6 +42,13 @@ def test_check_says_what_it_found(path: Path) -> None:
     result = config("check", path)
     assert result.exit_code == 0
     assert result.stdout == f"ok: 4 keys from {path}, 1 provider, 1 app, 0 warnings\n"
+    key = path.with_name("key")
+    key.write_text("hs_secret_0123")
+    key.chmod(0o600)
+    beside = path.with_name("beside.conf")
+    beside.write_text(f"[api]\napi_key_file = {key}\n")
+    expected = f"ok: 1 key from {beside}, 1 key from file {key}, 1 provider, 0 apps, 0 warnings\n"
+    assert config("check", beside).stdout == expected
     assert config("check", "--config", path).stdout == result.stdout
     assert CliRunner().invoke(cli, ["--config", str(path), "config", "check"]).stdout == result.stdout
 
