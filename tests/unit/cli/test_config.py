@@ -47,7 +47,7 @@ def test_check_says_what_it_found(path: Path) -> None:
     key.chmod(0o600)
     beside = path.with_name("beside.conf")
     beside.write_text(f"[api]\napi_key_file = {key}\n")
-    expected = f"ok: 1 key from {beside}, 1 key from file {key}, 1 provider, 0 apps, 0 warnings\n"
+    expected = f"ok: 1 key from file {key}, 1 key from {beside}, 1 provider, 0 apps, 0 warnings\n"
     assert config("check", beside).stdout == expected
     assert config("check", "--config", path).stdout == result.stdout
     assert CliRunner().invoke(cli, ["--config", str(path), "config", "check"]).stdout == result.stdout
