@@ -264,16 +264,19 @@ def test_a_call_of_a_light_app_goes_up_to_four_turns_early(attempt: Try) -> None
     attempt(scenario)
 
 
-def test_something_large_is_saved_up_for(attempt: Try) -> None:
-    """One asks for nine at a time, the others for one each, a hundred times a second: it is not starved."""
+@pytest.mark.parametrize("light", [False, True])
+def test_something_large_is_saved_up_for(attempt: Try, light: bool) -> None:
+    """One asks for nine at a time, the others for one each, a hundred times a second: it is not starved, not even
+    where the others say all the time that their calls may go early.
+    """
 
     async def scenario(talk: Talk) -> None:
         await talk.rested("a", "b", "c")
         large = 0
         for _ in range(1000):
             large += (await talk.ask("a", 9, 9)).granted[0]
-            await talk.ask("b", 1, 1)
-            await talk.ask("c", 1, 1)
+            await talk.ask("b", 1, 1, light=light)
+            await talk.ask("c", 1, 1, light=light)
             talk.time.now += 30
         assert large >= 0.25 * 300
 
