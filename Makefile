@@ -76,7 +76,7 @@ faults: setup ## every fault, wherever it can strike, through library, daemon an
 	@echo && $(BIN)/python -m faults.scorecard --json scorecard.json $(if $(PEERS),--peers)
 
 .PHONY: soak
-soak: setup ## an hour of mixed traffic, faults and reloads: does the daemon grow? (SOAK_SECONDS=60, SOAK_RATE=300)
+soak: setup ## an hour of mixed traffic, faults and reloads: does the daemon grow? (SOAK_SECONDS=60, SOAK_RATE=600)
 	@$(BIN)/python -m endurance.soak
 
 .PHONY: cancellations
