@@ -40,9 +40,14 @@ _ENDPOINTS: Mapping[str, Endpoint] = {
 def get_async_client(client: AsyncAIClient | None = None, **options: Any) -> openai.AsyncOpenAI:
     """The SDK's `AsyncOpenAI`, running on `client` (default: a new `AsyncAIClient()` from the node's configuration).
 
-    `options` go to the SDK. Its own retries are off: the pipeline retries. Closing it closes the client.
+    `api_key` and `base_url` are those of the new `AsyncAIClient`, further `options` go to the SDK. Its own retries are
+    off: the pipeline retries. Closing it closes the client. Raises TypeError for a key or URL beside a `client`, which
+    has its own.
     """
-    transport = _AsyncTransport(client or AsyncAIClient())
+    ours = _taken(options)
+    if client is not None and ours:
+        raise TypeError(f"{' and '.join(ours)}: give it to the client, which asks the provider")
+    transport = _AsyncTransport(client or AsyncAIClient(**ours))
     http_client = _httpx.AsyncClient(transport=transport, base_url=_BASE_URL)
     return openai.AsyncOpenAI(**_options(options), http_client=http_client)
 
@@ -50,11 +55,18 @@ def get_async_client(client: AsyncAIClient | None = None, **options: Any) -> ope
 def get_client(**options: Any) -> openai.OpenAI:
     """The SDK's `OpenAI`, running on an `AsyncAIClient` made from the node's configuration, in a thread of its own.
 
-    `options` go to the SDK. Its own retries are off: the pipeline retries. Close it when done.
+    `api_key` and `base_url` are that client's, further `options` go to the SDK. Its own retries are off: the pipeline
+    retries. Close it when done.
     """
-    transport = _SyncTransport(LoopThread())
+    ours = _taken(options)
+    transport = _SyncTransport(LoopThread(), ours)
     http_client = _httpx.Client(transport=transport, base_url=_BASE_URL)
     return openai.OpenAI(**_options(options), http_client=http_client)
+
+
+def _taken(options: dict[str, Any]) -> dict[str, Any]:
+    """What concerns the provider, out of the SDK's options: the SDK itself only ever speaks to our transport."""
+    return {name: str(options.pop(name)) for name in ("api_key", "base_url") if name in options}
 
 
 def _options(options: dict[str, Any]) -> dict[str, Any]:
@@ -92,10 +104,10 @@ class _AsyncBody(_httpx.AsyncByteStream):  # type: ignore[misc]  # as above
 
 
 class _SyncTransport(_httpx.BaseTransport):  # type: ignore[misc]  # as above
-    def __init__(self, thread: LoopThread) -> None:
+    def __init__(self, thread: LoopThread, ours: dict[str, Any]) -> None:
         self._thread = thread
         try:
-            self._client = thread.run(_new_client())
+            self._client = thread.run(_new_client(ours))
         except BaseException:
             thread.close()
             raise
@@ -131,8 +143,8 @@ class _SyncBody(_httpx.SyncByteStream):  # type: ignore[misc]  # as above
             self._thread.run(self._stream.aclose())
 
 
-async def _new_client() -> AsyncAIClient:
-    return AsyncAIClient()
+async def _new_client(ours: dict[str, Any]) -> AsyncAIClient:
+    return AsyncAIClient(**ours)
 
 
 async def _next(stream: Stream) -> bytes | None:

@@ -74,6 +74,19 @@ def test_a_conversation(run: Run, tmp_path: Path) -> None:
     run(scene())
 
 
+def test_another_provider_can_be_named(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def scene() -> None:
+        async with simulated() as simulator:
+            with pytest.raises(ConfigurationError, match="or AI_CLIENT_API__PROVIDER"):
+                AsyncAIClient("sk-other", simulator.url)
+            monkeypatch.setenv("AI_CLIENT_API__PROVIDER", "other")
+            async with AsyncAIClient("sk-other", simulator.url) as client:
+                _, record = await client.ask(Endpoint.CHAT, {"model": "gpt-4.1", "messages": HELLO})
+                assert record.target == "other/gpt-4.1"
+
+    run(scene())
+
+
 def test_what_the_provider_did_not_count_is_estimated_and_marked(run: Run, tmp_path: Path) -> None:
     """In this process and through the daemon alike. "Say hello." has 10 characters."""
     expected = {"prompt_tokens": 3, "completion_tokens": 1, "total_tokens": 4, "estimated": True}

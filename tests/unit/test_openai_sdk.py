@@ -52,6 +52,30 @@ def test_a_priority_that_makes_no_sense_is_the_usual_one(run: Run, tmp_path: Pat
     run(scene())
 
 
+def test_a_key_and_a_url_are_those_of_the_client_that_asks(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not the SDK's, which speaks to nobody else: they would be passed over, and the configured provider asked."""
+    monkeypatch.setenv("AI_CLIENT_CONFIG", str(write_config(tmp_path, "http://127.0.0.1:1/v1")))
+
+    def program(url: str) -> None:
+        with get_client(api_key=KEY, base_url=url) as client:
+            assert client.chat.completions.create(model="gpt-4.1", messages=HELLO).model == "gpt-4.1"
+
+    async def scene() -> None:
+        async with simulated() as simulator:
+            await asyncio.to_thread(program, simulator.url)
+            async with get_async_client(base_url=simulator.url) as client:
+                await client.models.list()
+                await client.chat.completions.create(model="gpt-4.1", messages=HELLO)
+            assert simulator.stats()["answered"] == 2
+            async with AsyncAIClient() as ours:
+                with pytest.raises(TypeError, match="api_key and base_url: give it to the client"):
+                    get_async_client(ours, api_key="k", base_url=simulator.url)
+
+    run(scene())
+
+
 def test_the_sdks_timeout_is_kept(run: Run, tmp_path: Path) -> None:
     async def scene() -> None:
         async with (

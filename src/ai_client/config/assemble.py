@@ -193,7 +193,11 @@ class _Assembly:
         host = urlsplit(base_url).hostname or ""
         is_holysheep = (provider or name) == HOLYSHEEP or host == "holysheep.ai" or host.endswith(".holysheep.ai")
         if is_holysheep and (not key.reveal().startswith("hs_") or key.reveal() == "hs_"):
-            hint = "; for another provider's key, name that provider: `provider = …`" if section == "api" else ""
+            hint = (
+                "; for another provider's key, name that provider: `provider = …` here, or AI_CLIENT_API__PROVIDER"
+                if section == "api"
+                else ""
+            )
             fault = "HolySheep's keys begin with hs_ and this one does not"
             self._findings.refuse(origin, f"[{section}] api_key: {fault}{hint}")
         return key
