@@ -126,6 +126,30 @@ def test_sigterm_drains(run: Run, tmp_path: Path) -> None:
     run(scene())
 
 
+def test_who_presses_ctrl_c_is_told_what_it_waits_for_and_a_second_one_waits_no_longer(
+    run: Run, tmp_path: Path
+) -> None:
+    async def scene() -> None:
+        async with recorder() as upstream:
+            upstream.hold = True
+            async with (
+                child(write_config(tmp_path, upstream.url)) as served,
+                httpx.AsyncClient(base_url=served.url) as client,
+            ):
+                under_way = asyncio.create_task(client.post(CHAT, json=ASK))
+                await until(lambda: upstream.held)
+                served.signal(signal.SIGINT)
+                assert served.process.stderr is not None
+                said = (await served.process.stderr.readline()).decode()
+                assert said == "stopping; 30 s for what is under way, calls: 1 (once more: at once)\n"
+                served.signal(signal.SIGINT)
+                with pytest.raises(httpx.TransportError):
+                    await under_way
+                assert await served.ended() == (0, "")
+
+    run(scene())
+
+
 async def reload(pid: int, supervisor: Supervisor) -> None:
     """Send SIGHUP, and wait until it is done."""
     os.kill(pid, signal.SIGHUP)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import os
+from functools import partial
 
 import click
 import uvloop
@@ -23,7 +24,7 @@ from ai_client.daemon.process import Daemon
 )
 @config_option
 def serve(options: Options, listen: tuple[str, ...]) -> None:
-    """Serve the OpenAI API on this node until SIGTERM or SIGINT.
+    """Serve the OpenAI API on this node until SIGTERM or ^C; what is under way then ends first, but not on a second ^C.
 
     SIGHUP reads the configuration again. Under systemd it takes its sockets, tells when it is ready and keeps the
     watchdog content. It listens on loopback unless told otherwise.
@@ -37,7 +38,7 @@ def serve(options: Options, listen: tuple[str, ...]) -> None:
     gc.set_threshold(20_000, 10, 10)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         try:
-            runner.run(_serve(Daemon(read, listen, environ)))
+            runner.run(_serve(Daemon(read, listen, environ, partial(click.echo, err=True))))
         except OSError as error:
             raise click.ClickException(error.strerror or str(error)) from None
 

@@ -41,11 +41,21 @@ _NEEDS_RESTART = ("daemon", "logging", "monitoring", "caching", "costs", "fleet"
 class Daemon:
     """`await start()`, then `await wait()`: returns when it was told to stop and everything is closed."""
 
-    def __init__(self, load: Callable[[], Loaded], listen: tuple[str, ...], environ: MutableMapping[str, str]) -> None:
-        """`load` reads the configuration, at the start and at each reload; `listen` overrides its addresses."""
+    def __init__(
+        self,
+        load: Callable[[], Loaded],
+        listen: tuple[str, ...],
+        environ: MutableMapping[str, str],
+        say: Callable[[str], object] = str,
+    ) -> None:
+        """`load` reads the configuration, at the start and at each reload; `listen` overrides its addresses.
+
+        `say` tells a person at a terminal what a ^C waits for.
+        """
         self._load = load
         self._listen = listen
         self._environ = environ
+        self._say = say
         self._stop = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
         self._servers: list[Server] = []
@@ -99,6 +109,16 @@ class Daemon:
 
     def stop(self) -> None:
         """Begin the end."""
+        self._stop.set()
+
+    def interrupt(self) -> None:
+        """Begin the end and say what it waits for; the second time, wait no longer."""
+        if self._stop.is_set():
+            for server in self._servers:
+                server.close()
+        elif under_way := self._handler.service.in_flight:
+            patience = f"{self._config.daemon.drain_timeout:g} s"
+            self._say(f"stopping; {patience} for what is under way, calls: {under_way} (once more: at once)")
         self._stop.set()
 
     async def reload(self) -> None:
@@ -202,8 +222,8 @@ class Daemon:
 
     def _watch_signals(self) -> None:
         loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, self.stop)
+        loop.add_signal_handler(signal.SIGTERM, self.stop)
+        loop.add_signal_handler(signal.SIGINT, self.interrupt)
         loop.add_signal_handler(signal.SIGHUP, self._reload_soon)
         interval = watchdog_interval_ns(self._environ, os.getpid())
         if interval is not None:
