@@ -146,6 +146,8 @@ def batch(
 
 def _carry_out(order: Order, loaded: Loaded, options: Options, *, as_json: bool) -> int:
     """The whole command; returns its exit code. Raises `InvalidRequestError` and OSError."""
+    if not order.output.name:
+        raise InvalidRequestError(f"{order.output} is a folder: name a file in it")
     _check_paths(order.input, order.output, order.errors_path)
     found = survey(order.input)
     if not found.lines:
@@ -173,7 +175,8 @@ def _carry_out(order: Order, loaded: Loaded, options: Options, *, as_json: bool)
 async def _run(desk: Desk, loaded: Loaded, options: Options) -> tuple[Summary, int]:
     order, tally, clock = desk.order, desk.tally, desk.clock
     client, through = await reach(order.route, loaded, options)
-    desk.view.say(f"{tally.lines:,} lines from {order.input}, answered into {order.output}, through {through}")
+    counted = f"{tally.lines:,} line{'' if tally.lines == 1 else 's'}"
+    desk.view.say(f"{counted} from {order.input}, answered into {order.output}, through {through}")
     if tally.resumed or tally.refused:
         desk.view.say(f"going on: {tally.resumed:,} lines were answered and {tally.refused:,} refused before")
     settings = Settings(

@@ -128,7 +128,7 @@ def _bodies(path: Path | None, model: str, max_tokens: int | None) -> Callable[[
         with path.open("rb") as file:
             for line in read(file, Defaults(model=model, max_tokens=max_tokens), _MOST_LINE):
                 if isinstance(line, Rejected):
-                    raise InvalidRequestError(f"{path}, line {line.line}: {line.message}")
+                    raise InvalidRequestError(f"{path}, {line.message}")
                 if isinstance(line, Item):
                     if line.endpoint is not Endpoint.CHAT:
                         raise InvalidRequestError(f"{path}, line {line.line}: only chat requests can be sent")
