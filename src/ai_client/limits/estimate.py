@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from ai_client.model.request import Fields
 from ai_client.model.usage import Usage
 
 _CHARS_PER_TOKEN: Final = 4  # until something is learned
@@ -82,7 +83,11 @@ class Habits(dict[str, Habit]):
             self[model] = habit
         return habit
 
-    def count(self, model: str, input_chars: int, output_chars: int) -> Usage:
+    def count(self, model: str, fields: Fields, output_chars: int) -> Usage:
         """What the model makes of a prompt and an answer so long: see `model.usage.Count`."""
         habit = self[model]
-        return Usage(habit.tokens(input_chars), habit.tokens(output_chars), estimated=True)
+        output = habit.tokens(output_chars)
+        if fields.max_output:
+            # a ratio that short prompts taught, with what comes round them, is too much for a long answer
+            output = min(output, fields.max_output * fields.choices)
+        return Usage(habit.tokens(fields.input_chars), output, estimated=True)

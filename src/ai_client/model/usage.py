@@ -7,6 +7,8 @@ from typing import Final
 
 import msgspec
 
+from ai_client.model.request import Fields
+
 
 class Usage(msgspec.Struct, frozen=True, gc=False):
     """Tokens spent by one answer.
@@ -41,15 +43,15 @@ def as_members(usage: Usage) -> dict[str, int | bool]:
     return {**members, "estimated": True} if usage.estimated else members
 
 
-Count = Callable[[str, int, int], Usage]
-"""Our own count where the provider gave none: of a model's prompt and answer of so many characters."""
+Count = Callable[[str, Fields, int], Usage]
+"""Our own count where the provider gave none: of a model's prompt, and of an answer of so many characters."""
 
 _CHARS_PER_TOKEN: Final = 4  # of English text
 
 
-def by_length(_model: str, input_chars: int, output_chars: int) -> Usage:
+def by_length(_model: str, fields: Fields, output_chars: int) -> Usage:
     """A `Count` that knows nothing of the model."""
-    return Usage(input_chars // _CHARS_PER_TOKEN, -(-output_chars // _CHARS_PER_TOKEN), estimated=True)
+    return Usage(fields.input_chars // _CHARS_PER_TOKEN, -(-output_chars // _CHARS_PER_TOKEN), estimated=True)
 
 
 def plus(a: Usage, b: Usage) -> Usage:

@@ -84,7 +84,7 @@ class Accounted:
     def _lose(self, attempt: Attempt, price: Price | None, came: int, why: str) -> None:
         """The prompt, and so many characters of an answer that nobody got."""
         target = attempt.target
-        usage = self._estimate(target.model, attempt.call.fields.input_chars, came)
+        usage = self._estimate(target.model, attempt.call.fields, came)
         nano = self._cost(target.model, price, usage)
         attempt.call.record.lose(Lost(target.name, target.model, usage, nano, why))
 

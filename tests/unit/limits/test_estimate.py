@@ -7,6 +7,7 @@ import random
 import pytest
 
 from ai_client.limits.estimate import Habit, Habits
+from ai_client.model.request import Fields
 from ai_client.model.usage import Usage
 
 
@@ -27,12 +28,14 @@ def test_the_first_answer_sets_the_ratio() -> None:
 
 def test_a_count_is_without_headroom_and_rounded_up() -> None:
     habits = Habits()
-    assert habits.count("m", 41, 9) == Usage(11, 3, estimated=True)
+    assert habits.count("m", Fields("m", input_chars=41), 9) == Usage(11, 3, estimated=True)
     habit = habits["m"]
     habit.learn(1000, True, 1, 500, 10)
     habit.learn(1000, True, 1, 900, 10)
     assert habit.tokens(1000) == 525, "(8,000 - 500 + 900) / (16,000 - 1,000 + 1,000)"
-    assert habits.count("m", 1000, 40) == Usage(525, 21, estimated=True)
+    assert habits.count("m", Fields("m", input_chars=1000), 40) == Usage(525, 21, estimated=True)
+    bounded = Fields("m", input_chars=1000, max_output=9, choices=2)
+    assert habits.count("m", bounded, 40) == Usage(525, 18, estimated=True), "the caller allowed no more"
     assert habit.estimate(1000, 1, 1)[0] > 525
 
 

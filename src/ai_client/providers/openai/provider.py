@@ -137,7 +137,7 @@ class OpenAIProvider:
             raise BrokenReplyError(f"{self._name} answered a request for a stream with a whole answer")
         record.first_byte_ns = clock.monotonic_ns() - record.started_ns
         if usage is None:
-            usage = self._count(attempt.target.model, call.fields.input_chars, written(body, call.endpoint))
+            usage = self._count(attempt.target.model, call.fields, written(body, call.endpoint))
         return Reply(status, headers, body, None, usage)
 
     async def _streamed(self, attempt: Attempt, incoming: Incoming) -> Reply:
@@ -160,7 +160,7 @@ class OpenAIProvider:
         else:
             hide = self._wire.adds_usage(call)
             judge = ChunkJudge(hide_usage=hide, tell_usage=call.fields.include_usage, keep=call.keep)
-        count = partial(self._count, attempt.target.model, call.fields.input_chars)
+        count = partial(self._count, attempt.target.model, call.fields)
         stream = EventStream(incoming, judge, self._name, count, self._api_key)
         await stream.open()
         record = call.record

@@ -8,10 +8,11 @@ from typing import Any, Final
 
 import msgspec
 
+from ai_client.model.request import Fields
 from ai_client.model.usage import by_length
 from ai_client.transport.incoming import Incoming
 
-COUNT: Final = partial(by_length, "m-1", 41)
+COUNT: Final = partial(by_length, "m-1", Fields("m-1", input_chars=41))
 """What an answer of so many characters is estimated at, with a prompt of 41."""
 
 
