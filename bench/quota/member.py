@@ -91,6 +91,7 @@ class Member:
                 await asyncio.sleep(max(0.0, begin + at - time.time()))
                 self._start(app, PROMPT, REPLY_TOKENS)
             begin += told["round"]
+            await asyncio.sleep(max(0.0, begin - time.time()))  # a round may be without any
 
     async def _trace(self) -> None:
         for at, context, generated in self._told["arrivals"]:
