@@ -7,6 +7,7 @@ import os
 import re
 import shutil
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
@@ -52,6 +53,16 @@ def image(suite: str) -> Path:
     finally:
         shutil.rmtree(part, ignore_errors=True)
     return ready
+
+
+def packages(suite: str, names: Sequence[str], into: Path) -> None:
+    """Fetch .deb files of a suite into a folder, on a system of its own that is thrown away. Raises `LabError`."""
+    into.mkdir(parents=True, exist_ok=True)
+    call(
+        *("systemd-nspawn", "-q", "--register=no", "--keep-unit", "--volatile=overlay", "--resolv-conf=copy-host"),
+        *(f"--directory={image(suite)}", f"--bind={into}:/mnt", "sh", "-ec"),
+        *('apt-get update -qq; cd /mnt; exec apt-get download -qq "$@"', "sh", *names),
+    )
 
 
 def mirror(apt: Path = Path("/etc/apt")) -> tuple[str, ...]:

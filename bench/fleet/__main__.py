@@ -26,6 +26,7 @@ from bench.fleet.paper import paper
 from bench.fleet.pool import pool
 from bench.fleet.sealed import bundle, collection, no_way_out
 from bench.fleet.stages import Row, Run
+from bench.fleet.store import store
 from bench.fleet.variants import BROKEN, variant
 
 _CANNOT = 3
@@ -45,6 +46,8 @@ _MEASURED: tuple[Stage, ...] = (
     *(stages.commands, stages.upgrade, stages.bad_releases, stages.killed, rotate, benchmark, drift),
     *(stages.rollback, paper, stages.uninstall),
 )
+_ASKED_FOR: tuple[Stage, ...] = (store,)
+"""Some minutes long: only by name."""
 _KINDS: dict[str, tuple[int, float, int, tuple[Stage, ...]]] = {
     # nodes, requests a second on each, kills, stages
     "test": (6, 5.0, 2, _TRIED),
@@ -69,7 +72,7 @@ def main() -> int:
         return _CANNOT
     nodes, rate, kills, chosen = _KINDS[given.kind]
     if given.only:
-        chosen = tuple(stage for stage in chosen if stage.__name__ in given.only.split(","))
+        chosen = tuple(stage for stage in (*chosen, *_ASKED_FOR) if stage.__name__ in given.only.split(","))
     kills = kills if given.kills is None else given.kills
     signal.signal(signal.SIGTERM, _interrupt)
     begun = time.monotonic()

@@ -26,9 +26,11 @@ from bench.fleet.cost import Cpu
 from bench.fleet.drift import PLANTED
 from bench.fleet.fleet import Play
 from bench.fleet.stages import Row
+from bench.fleet.store import certificates
 from bench.fleet.traffic import Traffic
 from bench.fleet.variants import BROKEN, variant
 from bench.processes import contained
+from lab.plan import plan
 
 PROGRAM = "#!/usr/bin/python3.11 -ISB\nprint('sound')\n"
 
@@ -75,6 +77,15 @@ def test_what_was_killed_leaves_nothing_behind_in_sessions_of_their_own(tmp_path
     with alive:
         assert select.select([alive], [], [], 60)[0]  # it ends when nobody is left to write into it
         assert alive.read() == b""
+
+
+def test_each_node_of_a_store_has_a_certificate_for_its_address(tmp_path: Path) -> None:
+    nodes = plan(tmp_path, 2).nodes
+    certificates(tmp_path / "pki", nodes)
+    for node in nodes:
+        words = ["openssl", "verify", "-CAfile", "ca.pem", "-verify_ip", node.address, f"{node.name}.pem"]
+        done = subprocess.run(words, cwd=tmp_path / "pki", capture_output=True, text=True, check=False)
+        assert done.stdout == f"{node.name}.pem: OK\n", done.stderr
 
 
 def test_twelve_kinds_of_drift_are_planted() -> None:
