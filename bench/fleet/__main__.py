@@ -66,13 +66,16 @@ def main() -> int:
     parser.add_argument("--keep", action="store_true", help="leave the nodes and the folder for a look")
     parser.add_argument("--interpreter", action="append", default=[], help="a Python to compile releases with")
     given = parser.parse_args()
+    nodes, rate, kills, chosen = _KINDS[given.kind]
+    if given.only:
+        try:
+            chosen = picked(given.only, (*chosen, *_ASKED_FOR))
+        except ValueError as error:
+            parser.error(str(error))
     lacks = missing()
     if lacks:
         print(f"No fleet here: {lacks}", file=sys.stderr)
         return _CANNOT
-    nodes, rate, kills, chosen = _KINDS[given.kind]
-    if given.only:
-        chosen = tuple(stage for stage in (*chosen, *_ASKED_FOR) if stage.__name__ in given.only.split(","))
     kills = kills if given.kills is None else given.kills
     signal.signal(signal.SIGTERM, _interrupt)
     begun = time.monotonic()
@@ -110,6 +113,15 @@ def _run(
         for stage in chosen:
             stage(run)
     return run.rows
+
+
+def picked(names: str, known: Sequence[Stage]) -> tuple[Stage, ...]:
+    """The stages of these names, in their own order. Raises ValueError for a name that none of them has."""
+    asked, there = [name.strip() for name in names.split(",")], [stage.__name__ for stage in known]
+    unknown = [name for name in asked if name not in there]
+    if unknown:
+        raise ValueError(f"no stage is called {', '.join(map(repr, unknown))}: there are {', '.join(there)}")
+    return tuple(stage for stage in known if stage.__name__ in asked)
 
 
 def table(rows: Sequence[Row]) -> str:

@@ -20,8 +20,8 @@ import pytest
 
 from ai_client.bundle import archive, release
 from ai_client.bundle.release import Archive, File, Manifest
-from bench.fleet import caller, cost, paper
-from bench.fleet.__main__ import table
+from bench.fleet import caller, cost, paper, stages
+from bench.fleet.__main__ import picked, table
 from bench.fleet.cost import Cpu
 from bench.fleet.drift import PLANTED
 from bench.fleet.fleet import Play
@@ -38,6 +38,13 @@ PROGRAM = "#!/usr/bin/python3.11 -ISB\nprint('sound')\n"
 def test_the_table_says_what_was_missed() -> None:
     rows = [Row("a", "1 s"), Row("b", "2 s", "≤ 1 s", met=False), Row("c", "3", "3", met=True)]
     assert table(rows).splitlines()[3:] == ["| a | 1 s |  |  |", "| b | 2 s | ≤ 1 s | **no** |", "| c | 3 | 3 | yes |"]
+
+
+def test_stages_are_picked_by_name_and_a_misspelt_one_is_refused() -> None:
+    there = (stages.deploy, stages.again, stages.upgrade)
+    assert picked("upgrade, deploy", there) == (stages.deploy, stages.upgrade)
+    with pytest.raises(ValueError, match="no stage is called 'agian', '': there are deploy, again, upgrade"):
+        picked("agian,,deploy", there)
 
 
 def test_traffic_is_sound_only_if_every_node_was_answered() -> None:
