@@ -10,6 +10,9 @@ from urllib.parse import urlsplit
 
 from redis.asyncio import Redis, RedisCluster, Sentinel
 from redis.asyncio.cluster import ClusterNode
+from redis.asyncio.retry import Retry
+from redis.asyncio.sentinel import MasterNotFoundError
+from redis.backoff import NoBackoff
 from redis.exceptions import NoScriptError, RedisClusterException, RedisError
 
 from ai_client.limits.lease import (
@@ -57,7 +60,7 @@ class RedisStore:
                 for place, each in zip(missing, again, strict=True):
                     found[place] = each
         except (RedisError, RedisClusterException, OSError) as error:
-            raise StoreAwayError(f"{type(error).__name__}: {error}") from error
+            raise _away(error) from error
         for each in found:
             if isinstance(each, Exception):
                 raise StoreAwayError(f"{type(each).__name__}: {each}") from each
@@ -86,7 +89,7 @@ class RedisStore:
         try:
             return await self._client.execute_command(*words)
         except (RedisError, RedisClusterException, OSError) as error:
-            raise StoreAwayError(f"{type(error).__name__}: {error}") from error
+            raise _away(error) from error
 
     async def _send(self, asks: list[Ask]) -> list[Any]:
         now = _SERVER_S_CLOCK if self._now_ms is None else self._now_ms()
@@ -97,6 +100,12 @@ class RedisStore:
             pipe.execute_command("EVALSHA", _SHA, len(keys), *keys, *_words(ask, now))
         found: list[Any] = await pipe.execute(raise_on_error=False)
         return found
+
+
+def _away(error: Exception) -> StoreAwayError:
+    # redis-py lists every option of every connection there
+    said = "no Sentinel that answers knows the primary" if isinstance(error, MasterNotFoundError) else str(error)
+    return StoreAwayError(f"{type(error).__name__}: {said}")
 
 
 def _words(ask: Ask, now: int) -> list[str | int]:
@@ -148,8 +157,10 @@ def connect(url: str, ca_file: str | None = None) -> Any:
         return RedisCluster(startup_nodes=[ClusterNode(*each) for each in hosts], **login, **options)
     service = parts.path.strip("/") or "mymaster"
     watch: Any = Sentinel  # it is not typed
-    # without the second, its connections to the Sentinels themselves would have no TLS
-    return watch(hosts, sentinel_kwargs=options, **options).master_for(service, **login, **options)
+    # Their own options, or the connections to the Sentinels themselves would have no TLS. Each is asked once: redis-py
+    # would try one that is dead for seconds before it asks the next, and a renewal may take one.
+    seats = {**options, "retry": Retry(NoBackoff(), 0)}
+    return watch(hosts, sentinel_kwargs=seats, **options).master_for(service, **login, **options)
 
 
 def _hosts(netloc: str) -> tuple[list[tuple[str, int]], dict[str, Any]]:

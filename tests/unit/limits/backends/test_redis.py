@@ -149,6 +149,41 @@ def test_sentinels(run: Run, tmp_path: Path) -> None:
             run(works(f"redis+sentinel://127.0.0.1:{port}/quota"))
 
 
+def test_a_sentinel_that_is_dead_is_asked_once_and_then_the_next(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "sentinel").mkdir()
+    asked: list[int] = []
+
+    def hang_up(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        asked.append(1)
+        writer.close()
+
+    async def scene() -> None:
+        async with await asyncio.start_server(hang_up, "127.0.0.1", 0) as dead:
+            first = dead.sockets[0].getsockname()[1]
+            store = RedisStore(connect(f"redis+sentinel://127.0.0.1:{first},127.0.0.1:{port}/quota"), "ns")
+            (answer,) = await store.exchange([ASK])
+            assert answer.members == 1
+            await store.close()
+        assert asked == [1]
+
+    with RedisServer(tmp_path, port=free_port()) as server:
+        watch = tmp_path / "sentinel.conf"
+        port = free_port()
+        watch.write_text(f"port {port}\nsentinel monitor quota 127.0.0.1 {server.port} 1\n")
+        with RedisServer(tmp_path / "sentinel", "--sentinel", port=port, config=watch):
+            run(scene())
+
+
+def test_of_sentinels_that_cannot_be_had_it_says_why(run: Run) -> None:
+    async def scene() -> None:
+        store = RedisStore(connect(f"redis+sentinel://127.0.0.1:{free_port()},127.0.0.1:{free_port()}/quota"), "ns")
+        with pytest.raises(StoreAwayError, match=r"no Sentinel that answers knows the primary$"):
+            await store.told("p")
+        await store.close()
+
+    run(scene())
+
+
 def test_sentinels_that_take_tls_only(run: Run, tmp_path: Path) -> None:
     need_tls(tmp_path)
     (tmp_path / "sentinel").mkdir()
