@@ -114,8 +114,8 @@ def store(run: Run) -> None:
         else:
             _bring(made)
             _refuse(made)
-            _share(made)
-            _lose(made)
+            if _share(made):
+                _lose(made)
 
 
 def _bring(made: Store) -> None:
@@ -148,11 +148,12 @@ def _refuse(made: Store) -> None:
     made.run.say(f"{made.server.name}: what is refused", figure, "all", met=not let)
 
 
-def _share(made: Store) -> None:
+def _share(made: Store) -> bool:
     play = made.share()
     seconds = _seconds(made.is_shared) if play.sound else None
     figure = f"{play.seconds:.1f} s, shared {_after(seconds)}{last(play)}"
     made.run.say(f"{made.server.name}: every node its client", figure, "shared", met=seconds is not None)
+    return seconds is not None
 
 
 def _lose(made: Store) -> None:
@@ -179,7 +180,8 @@ def certificates(folder: Path, nodes: Sequence[Node]) -> None:
     """An authority, and a certificate for each node that names its address: as docs/how-to/quota-store.md has it."""
     folder.mkdir(parents=True)
     key = "-newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes"
-    _openssl(folder, f"req -x509 {key} -days 3650 -subj /CN=Authority -keyout ca.key -out ca.pem")
+    use = "-addext keyUsage=critical,keyCertSign"  # Python 3.13 takes no authority without it
+    _openssl(folder, f"req -x509 {key} -days 3650 -subj /CN=Authority {use} -keyout ca.key -out ca.pem")
     for node in nodes:
         name = node.name
         (folder / f"{name}.ext").write_text(f"subjectAltName=DNS:{name},IP:{node.address}", "ascii")
