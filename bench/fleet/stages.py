@@ -87,8 +87,8 @@ def floor(run: Run) -> None:
     unpack = "mkdir -p /opt/floor && tar -xzf - -C /opt/floor"
     run.fleet.on_all(unpack, {node: archives[python] for node, python in pythons.items()})
     run.floor_s = time.monotonic() - begun
-    # It stays. All nodes share one filesystem here, and ext4 passes over each inode that was deleted in the last minutes:
-    # with fifty thousand of them, whoever makes files next spends half of his time on that.
+    # It stays. All nodes share one filesystem here, and ext4 passes over each inode that was deleted in the last
+    # minutes: with fifty thousand of them, whoever makes files next spends half of his time on that.
     run.say("floor: ssh and tar of the same bytes", f"{run.floor_s:.1f} s")
 
 
