@@ -66,7 +66,8 @@ def get_client(**options: Any) -> openai.OpenAI:
 
 def _taken(options: dict[str, Any]) -> dict[str, Any]:
     """What concerns the provider, out of the SDK's options: the SDK itself only ever speaks to our transport."""
-    return {name: str(options.pop(name)) for name in ("api_key", "base_url") if name in options}
+    given = {name: options.pop(name, None) for name in ("api_key", "base_url")}
+    return {name: str(value) for name, value in given.items() if value is not None}
 
 
 def _options(options: dict[str, Any]) -> dict[str, Any]:

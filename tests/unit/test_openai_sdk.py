@@ -76,6 +76,18 @@ def test_a_key_and_a_url_are_those_of_the_client_that_asks(
     run(scene())
 
 
+def test_a_key_that_is_none_is_the_node_s(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As with the SDK, which then takes its own variable: programs hand on `os.environ.get(…)`."""
+
+    async def scene() -> None:
+        async with simulated(keys=(KEY,)) as simulator:
+            monkeypatch.setenv("AI_CLIENT_CONFIG", str(write_config(tmp_path, simulator.url)))
+            async with get_async_client(api_key=None, base_url=None) as client:
+                await client.chat.completions.create(model="gpt-4.1", messages=HELLO)
+
+    run(scene())
+
+
 def test_the_sdks_timeout_is_kept(run: Run, tmp_path: Path) -> None:
     async def scene() -> None:
         async with (

@@ -20,10 +20,10 @@ from ai_client.cli.batch_view import usd
 from ai_client.config.snapshot import Config
 from ai_client.cost.meter import estimate_nano
 from ai_client.cost.prices import Price, PriceTable
+from ai_client.model.usage import CHARS_PER_TOKEN
 from ai_client.routing.complexity import QueryComplexity, classify
 
 _ASSUMED_OUTPUT: Final = 200
-_CHARS_PER_TOKEN: Final = 4
 _NANO: Final = 1_000_000_000
 _WIDE: Final = 120
 _GRADED: Final = re.compile(r"####\s*\$?\s*(-?[\d,]*\.?\d+)")
@@ -122,7 +122,7 @@ def estimate(config: Config, questions: Collection[Question], instruction: str) 
     found = Estimate()
     nano = 0
     for question in questions:
-        tokens = -(-(len(question.question) + len(instruction)) // _CHARS_PER_TOKEN)
+        tokens = -(-(len(question.question) + len(instruction)) // CHARS_PER_TOKEN)
         model = models[classify(question.question)]
         model = routing.aliases.get(model, model)
         price = prices.lookup(model)

@@ -11,9 +11,8 @@ from __future__ import annotations
 from typing import Final
 
 from ai_client.model.request import Fields
-from ai_client.model.usage import Usage
+from ai_client.model.usage import CHARS_PER_TOKEN, Usage
 
-_CHARS_PER_TOKEN: Final = 4  # until something is learned
 _USUAL_OUTPUT: Final = 256  # tokens set aside for an answer that nobody bounded
 _MOST_OUTPUT: Final = 32_768  # and for one whose bound says nothing: the rest becomes debt if it is really spent
 _MEMORY: Final = 16  # answers: an average forgets a sixteenth with each
@@ -42,7 +41,7 @@ class Habit:
         `bound` is the caller's own for each answer, 0 for none.
         """
         seen = self._chars
-        before = chars * (self._tokens + self._deviation) // seen if seen else chars // _CHARS_PER_TOKEN
+        before = chars * (self._tokens + self._deviation) // seen if seen else chars // CHARS_PER_TOKEN
         if not bound:
             return before, self._output // _SCALE * choices
         return before, (bound if bound < _MOST_OUTPUT else _MOST_OUTPUT) * choices  # noqa: FURB136  a call less
@@ -50,7 +49,7 @@ class Habit:
     def tokens(self, chars: int) -> int:
         """What so many characters come to by the learned ratio, rounded up: no headroom, for it is booked, not held."""
         seen = self._chars
-        return -(-chars * self._tokens // seen) if seen else -(-chars // _CHARS_PER_TOKEN)
+        return -(-chars * self._tokens // seen) if seen else -(-chars // CHARS_PER_TOKEN)
 
     def learn(self, chars: int, bounded: bool, choices: int, input_tokens: int, output_tokens: int) -> None:
         """An answer cost this. To be asked for where `skip` is 0; it is counted down by whoever does not ask."""

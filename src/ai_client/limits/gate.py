@@ -118,8 +118,8 @@ class Gate:
 
     @property
     def queued(self) -> tuple[Need, bool, int, int, Need] | None:
-        """What the next in line needs, `Line.light`, and what `Line.urgent` says; None when nobody waits, or for
-        a place.
+        """What the next in line needs, `Line.light`, and what `Line.urgent` says; None when nobody waits, or only
+        for a place.
         """
         if not self._waiting or (self._cap and self._running >= self._cap):
             return None

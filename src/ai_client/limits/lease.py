@@ -13,7 +13,7 @@ The law of a store, in one step that nothing interrupts (docs/why/quota.md deriv
    that of any waits until its entitlement has caught up, and what the one furthest behind is saving up for is left to
    it. What is returned of a rate counts as not got.
 6. Whose next call is `light`, of an app that had less than its part at that member, may have that call, and no more,
-   up to `AHEAD_TURNS` of its turns early. For `YIELD_MS` after one was, everybody else leaves a quarter of every level.
+   up to `AHEAD_TURNS` of its turns early. For `YIELD_MS` after one asked, others leave a quarter of every level.
 7. Who was short makes the less urgent wait for `YIELD_MS`, unless the level is three quarters full: those whose `level`
    is below its `rank`.
 """

@@ -1,9 +1,10 @@
 """The order of those who wait: by priority, outweighed in time by waiting; fairly between apps. No clock, no I/O.
 
 Those of one priority are a rank. Within it, start-time fair queueing (P. Goyal, H. Vin and H. Cheng, SIGCOMM 1996):
-each has a start, and the smallest goes first. That is the start of the one served last or, where it is later, the
-moment at which the app's calls before will have had their turn, waiting ones or not. Starts are counted in what is
-spent, by weight: how fast the rank is served does not matter, be it by a fiftieth of a limit or by places.
+each has a start, and the smallest goes first. That is the moment at which the app's calls before will have had their
+turn, waiting ones or not, but at the earliest a credit of some calls before the start of the one served last: so much
+an app that had less than its part may have at once. Starts are counted in what is spent, by weight: how fast the rank
+is served does not matter, be it by a fiftieth of a limit or by places.
 
 Between ranks, time counts: each has a moment since which it has waited for its turn, and the earliest `since -
 priority × ageing` goes first. When it has had one, its moment is now if nobody else waits. Otherwise it moves on by
@@ -70,7 +71,7 @@ class _Rank:
     def __init__(self, priority: int, now_ns: int) -> None:
         self.priority = priority
         self.since = now_ns
-        self.served = 0  # the start of the one served last
+        self.served = 0  # the start of the one served last; when none is left, where the app is that had most
         self.credit = 0  # how far an app's start may be behind that
         self.waiters: list[Waiter] = []
         self.total = NOTHING
@@ -163,9 +164,7 @@ class Line:
         priority = self._priority(caller)
         rank = self._ranks.get(priority)
         if rank is None:
-            rank = self._rested.pop(priority, None)
-            if rank is None:
-                rank = _Rank(priority, now_ns)
+            rank = self._rested.pop(priority) if priority in self._rested else _Rank(priority, now_ns)
             rank.since = now_ns
             self._ranks[priority] = rank
         key = (caller.app, caller.priority)

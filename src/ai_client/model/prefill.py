@@ -15,13 +15,14 @@ from typing import Any, Final
 
 import msgspec
 
+from ai_client.model.usage import CHARS_PER_TOKEN
+
 PLAIN: Final = "plain"
 PREFIX: Final = "prefix"
 ECHO: Final = "echo"
 VLLM: Final = "vllm"
 STYLES: Final = (PLAIN, PREFIX, ECHO, VLLM)
 
-_CHARS_PER_TOKEN: Final = 4
 _BOUNDS: Final = ("max_tokens", "max_completion_tokens")
 
 Members = dict[str, msgspec.Raw]
@@ -81,5 +82,5 @@ def write_prefill(members: Members, beginning: str, style: str) -> None:
     for name in _BOUNDS:
         bound = msgspec.json.decode(members.get(name, b"null"))
         if isinstance(bound, int):
-            left = max(bound - len(beginning) // _CHARS_PER_TOKEN, 1)
+            left = max(bound - len(beginning) // CHARS_PER_TOKEN, 1)
             members[name] = msgspec.Raw(b"%d" % left)

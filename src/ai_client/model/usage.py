@@ -46,12 +46,13 @@ def as_members(usage: Usage) -> dict[str, int | bool]:
 Count = Callable[[str, Fields, int], Usage]
 """Our own count where the provider gave none: of a model's prompt, and of an answer of so many characters."""
 
-_CHARS_PER_TOKEN: Final = 4  # of English text
+CHARS_PER_TOKEN: Final = 4
+"""Of English text, where nothing is known of the model."""
 
 
 def by_length(_model: str, fields: Fields, output_chars: int) -> Usage:
     """A `Count` that knows nothing of the model."""
-    return Usage(fields.input_chars // _CHARS_PER_TOKEN, -(-output_chars // _CHARS_PER_TOKEN), estimated=True)
+    return Usage(fields.input_chars // CHARS_PER_TOKEN, -(-output_chars // CHARS_PER_TOKEN), estimated=True)
 
 
 def plus(a: Usage, b: Usage) -> Usage:

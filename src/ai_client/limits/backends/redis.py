@@ -63,7 +63,7 @@ class RedisStore:
             raise _away(error) from error
         for each in found:
             if isinstance(each, Exception):
-                raise StoreAwayError(f"{type(each).__name__}: {each}") from each
+                raise _away(each) from each
         return [_answer(ask, each) for ask, each in zip(asks, found, strict=True)]
 
     async def tell(self, provider: str, words: bytes, ms: int) -> None:
