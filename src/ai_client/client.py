@@ -35,7 +35,8 @@ class AsyncAIClient:
             answer = await client.chat_completion([{"role": "user", "content": "Hello"}], model="auto")
 
     What is not given here comes from the node's configuration (`/etc/ai-client/ai-client.conf`, the environment);
-    see docs/reference/configuration.md. A client belongs to the event loop that first uses it.
+    see docs/reference/configuration.md. What is given goes before it: a key even before a credential or a file of the
+    node's. A client belongs to the event loop that first uses it.
 
     Parameters: `api_key` and `base_url` of the default provider; `max_concurrent` calls at once; `requests_per_minute`
     and `tokens_per_minute` as limits (0: none); `timeout` in seconds for an answer, or a stream's first byte;
@@ -54,18 +55,16 @@ class AsyncAIClient:
         max_retries: int | None = None,
         config: str | os.PathLike[str] | None = None,
     ) -> None:
-        given = {
-            "API__API_KEY": api_key,
-            "API__BASE_URL": base_url,
-            "API__TIMEOUT": timeout,
-            "API__MAX_RETRIES": max_retries,
-            "PERFORMANCE__MAX_CONCURRENT_REQUESTS": max_concurrent,
-            "LIMITS__REQUESTS_PER_MINUTE": requests_per_minute,
-            "LIMITS__TOKENS_PER_MINUTE": tokens_per_minute,
+        sections: dict[str, dict[str, object]] = {
+            "api": {"api_key": api_key, "base_url": base_url, "timeout": timeout, "max_retries": max_retries},
+            "performance": {"max_concurrent_requests": max_concurrent},
+            "limits": {"requests_per_minute": requests_per_minute, "tokens_per_minute": tokens_per_minute},
         }
-        environ = dict(os.environ)
-        environ.update({f"AI_CLIENT_{name}": str(value) for name, value in given.items() if value is not None})
-        loaded = load(Path(config) if config is not None else None, environ)
+        given = {
+            section: {key: str(value) for key, value in keys.items() if value not in (None, "")}
+            for section, keys in sections.items()
+        }
+        loaded = load(Path(config) if config is not None else None, os.environ, given)
         shared = open_library(loaded.config)
         self._begin(build(loaded.config, shared), shared)
 

@@ -180,12 +180,30 @@ def test_its_own_parameters_win(run: Run) -> None:
     run(scene())
 
 
+def test_a_given_key_is_sent_and_never_the_nodes(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The address is the program's, too: what the node keeps for its own provider must not go there."""
+    (tmp_path / "key").write_text("hs_of_the_node")
+    (tmp_path / "ai-client-api-key").write_text("hs_of_the_node")
+    (tmp_path / "node.conf").write_text(f"[api]\napi_key_file = {tmp_path}/key\n")
+    monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(tmp_path))
+
+    async def scene() -> None:
+        async with (
+            recorder() as upstream,
+            AsyncAIClient(KEY, upstream.url, config=tmp_path / "node.conf") as client,
+        ):
+            await client.chat_completion(HELLO, "gpt-4.1")
+            assert upstream.requests[0].header(b"authorization") == f"Bearer {KEY}".encode()
+
+    run(scene())
+
+
 @pytest.mark.parametrize(
     ("given", "says"),
     [
         ({"api_key": "YOUR_HOLYSHEEP_API_KEY"}, "hs_"),
         ({"base_url": "ftp://x"}, "base_url"),
-        ({"timeout": -1}, "timeout"),
+        ({"timeout": -1}, r"given: \[api\] timeout = -1: expected"),
         ({"config": "/nonexistent/ai-client.conf"}, "/nonexistent/ai-client.conf"),
     ],
 )

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 import msgspec
 from msgspec import structs
 
-from ai_client.config.layers import HOLYSHEEP, Findings, Origin
+from ai_client.config.layers import GIVEN, HOLYSHEEP, Findings, Origin
 from ai_client.config.pools import PoolKey, member_name, pool_of
 from ai_client.config.quotas import Limit
 from ai_client.config.schema import Api, App, Provider, renamed
@@ -173,6 +173,8 @@ class _Assembly:
         credential = CREDENTIAL if section == "api" else f"{CREDENTIAL}-{name}"
         path = credential_file(credential, self._environ)
         file, given = self._values.get(section, "api_key_file"), self._values.get(section, "api_key")
+        if given is not None and given.origin.text == GIVEN:  # the program knows better than the node
+            path = file = None
         origin = Origin(_LAST, 0, f"credential {credential}")
         if path is None and file is not None and file.value is not None:
             path, origin = file.value, structs.replace(file.origin, text=f"file {file.value} ({file.origin.text})")

@@ -18,6 +18,8 @@ DEFAULT_PATH: Final = Path("/etc/ai-client/ai-client.conf")
 PATH_VARIABLE: Final = "AI_CLIENT_CONFIG"
 KEY_VARIABLE: Final = "HOLYSHEEP_API_KEY"
 HOLYSHEEP: Final = "holysheep"
+GIVEN: Final = "given"
+"""How an origin says that the program itself gave a value."""
 _PREFIX: Final = "AI_CLIENT_"
 _LARGEST_FILE: Final = 4 * 1024**2
 _FOLD: Final = re.compile(r"[^a-z0-9]")
@@ -78,8 +80,10 @@ class Findings:
             raise ConfigurationError([f"{origin.text}: {reason}" for origin, reason in ordered])
 
 
-def gather(path: Path | None, environ: Mapping[str, str], findings: Findings) -> list[Layer]:
-    """Read the file (see `load`), its drop-ins and the environment."""
+def gather(
+    path: Path | None, environ: Mapping[str, str], given: Mapping[str, Mapping[str, str]], findings: Findings
+) -> list[Layer]:
+    """Read the file (see `load`), its drop-ins and the environment; what the program gave comes last."""
     wanted = path or (Path(environ[PATH_VARIABLE]) if environ.get(PATH_VARIABLE) else None)
     main = wanted or DEFAULT_PATH
     try:
@@ -91,7 +95,8 @@ def gather(path: Path | None, environ: Mapping[str, str], findings: Findings) ->
         findings.refuse(Origin(1, 0, f"{main}.d"), f"cannot be read: {error.strerror}")
     layers = [from_file(main, 0, findings, must_exist=wanted is not None)]
     layers += [from_file(each, number, findings) for number, each in enumerate(drop_ins, start=1)]
-    return [*layers, from_environment(environ, layers, findings)]
+    layers.append(from_environment(environ, layers, findings))
+    return [*layers, from_mapping(given, len(layers), findings)]
 
 
 def from_file(path: Path, number: int, findings: Findings, *, must_exist: bool = True) -> Layer:
@@ -135,10 +140,10 @@ def from_text(text: str, filename: str, number: int, findings: Findings) -> Laye
     return layer
 
 
-def from_mapping(sections: Mapping[str, Mapping[str, str]], findings: Findings) -> Layer:
+def from_mapping(sections: Mapping[str, Mapping[str, str]], number: int, findings: Findings) -> Layer:
     """Read sections given by a program."""
     layer = Layer()
-    origin = Origin(0, 0, "given")
+    origin = Origin(number, 0, GIVEN)
     for section, keys in sections.items():
         if section_of(section) is None:
             findings.refuse(origin, f"[{printed(section)}]: {unknown_section(section)}")

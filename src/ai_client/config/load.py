@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 import msgspec
 
@@ -21,7 +22,8 @@ class Loaded(msgspec.Struct, frozen=True):
     """A configuration that may be used.
 
     `origins` says where each effective value came from, by section and key as they stand in a file:
-    `default`, `FILE:LINE`, `env NAME`, `credential NAME`, `file PATH` or `[section] key` for what a provider inherits.
+    `default`, `FILE:LINE`, `env NAME`, `given` (by the program), `credential NAME`, `file PATH` or `[section] key` for
+    what a provider inherits.
     """
 
     config: Config
@@ -29,14 +31,18 @@ class Loaded(msgspec.Struct, frozen=True):
     origins: Mapping[tuple[str, str], str]
 
 
-def load(path: Path | None, environ: Mapping[str, str]) -> Loaded:
+def load(
+    path: Path | None, environ: Mapping[str, str], given: Mapping[str, Mapping[str, str]] = MappingProxyType({})
+) -> Loaded:
     """Load `path`, its drop-ins `path.d/*.conf` in the order of their names, and the variables of `environ` over them.
 
-    `path` None means the file that the variable AI_CLIENT_CONFIG names, otherwise /etc/ai-client/ai-client.conf if it
-    exists, otherwise defaults. Raises ConfigurationError with every mistake.
+    `given` are sections that the program itself gives, as `from_mapping` takes them: they go before all else, and a key
+    among them before credentials and files. `path` None means the file that the variable AI_CLIENT_CONFIG names,
+    otherwise /etc/ai-client/ai-client.conf if it exists, otherwise defaults. Raises ConfigurationError with every
+    mistake.
     """
     findings = Findings()
-    return _understand(gather(path, environ, findings), environ, findings)
+    return _understand(gather(path, environ, given, findings), environ, findings)
 
 
 def parse_text(text: str, filename: str = "ai-client.conf") -> Loaded:
@@ -51,7 +57,7 @@ def from_mapping(sections: Mapping[str, Mapping[str, str]]) -> Config:
     `from_mapping({"api": {"timeout": "5"}, "provider local": {...}})`. Raises ConfigurationError with every mistake.
     """
     findings = Findings()
-    return _understand([layer_of(sections, findings)], {}, findings).config
+    return _understand([layer_of(sections, 0, findings)], {}, findings).config
 
 
 def _understand(layers: Iterable[Layer], environ: Mapping[str, str], findings: Findings) -> Loaded:

@@ -76,6 +76,15 @@ def test_keys_are_found_in_the_documented_order(sources: tuple[Path, dict[str, s
     ]
 
 
+def test_a_key_that_the_program_gives_goes_before_all_that_the_node_has(sources: tuple[Path, dict[str, str]]) -> None:
+    path, environ = sources
+    loaded = load(path, environ, {"api": {"api_key": "hs_given"}})
+    assert (key_of(loaded), loaded.origins["api", "api_key"]) == ("hs_given", "given")
+    with pytest.raises(ConfigurationError) as caught:
+        load(path, environ, {"api": {"api_key": KEY.removeprefix("hs_"), "timeout": "-1"}})
+    assert [problem.partition(":")[0] for problem in caught.value.problems] == ["given", "given"]
+
+
 def test_empty_variables_count_as_not_set(sources: tuple[Path, dict[str, str]]) -> None:
     path, _ = sources
     path.write_text("[api]\napi_key = hs_inline\n")
