@@ -26,7 +26,7 @@ CHAT = "/v1/chat/completions"
         (b"null", "got `null`", None),
         (b'"text"', "got `str`", None),
         (b'{"model": "gpt-4.1"}', "messages is missing", "messages"),
-        (b'{"messages": []}', "model is missing", "model"),
+        (b'{"model": null, "messages": []}', "expected `str`, got `null`", "model"),
         (b'{"model": "gpt-4.1", "messages": []}', "messages is empty: send at least one message", "messages"),
         (b'{"model": 7, "messages": []}', "expected `str`, got `int`", "model"),
         (b'{"model": "gpt-4.1", "messages": "hi"}', "expected `array`, got `str`", "messages"),
@@ -63,7 +63,7 @@ def test_a_body_that_makes_no_sense(run: Run, tmp_path: Path, body: bytes, says:
         ("/v1/completions", {"model": "gpt-4.1", "prompt": ""}, "prompt"),
         ("/v1/embeddings", {"model": "text-embedding-3-small", "input": []}, "input"),
         ("/v1/embeddings", {"model": "text-embedding-3-small", "input": {}}, "input"),
-        ("/v1/responses", {"input": "a"}, "model"),
+        ("/v1/responses", {"model": 5, "input": "a"}, "model"),
         ("/v1/responses", {"model": "gpt-4.1", "input": 5}, "input"),
     ],
 )

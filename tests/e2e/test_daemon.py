@@ -43,6 +43,26 @@ def test_bodies_travel_byte_for_byte_both_ways(run: Run, tmp_path: Path) -> None
 @pytest.mark.parametrize(
     ("path", "body"),
     [
+        ("/chat/completions", {"messages": HELLO}),
+        ("/chat/completions", {"messages": HELLO, "stream": True}),
+        ("/completions", {"prompt": "a"}),
+        ("/responses", {"input": "a", "store": False}),
+    ],
+)
+def test_a_call_that_names_no_model_gets_the_default(run: Run, tmp_path: Path, path: str, body: dict[str, Any]) -> None:
+    async def scene() -> None:
+        async with recording(tmp_path) as (upstream, client):
+            answer = await client.post(f"/v1{path}", json=body)
+            assert answer.headers["x-ai-client-target"] == "holysheep/deepseek-v3.2"
+            sent = json.loads(upstream.requests[0].body)
+            assert (sent["model"], sent.keys() >= body.keys()) == ("deepseek-v3.2", True)
+
+    run(scene())
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
         ("/completions", {"model": "gpt-4.1", "prompt": "a"}),
         ("/embeddings", {"model": "text-embedding-3-small", "input": [1, 2]}),
         ("/responses", {"model": "gpt-4.1", "input": [{"role": "user", "content": "a"}], "store": False}),

@@ -45,10 +45,10 @@ class StreamOptions(msgspec.Struct, gc=False):
 
 
 class ChatFields(msgspec.Struct, gc=False):
-    """`/chat/completions`."""
+    """`/chat/completions`. Here as below, a body without a model names none, as an empty name does."""
 
-    model: str
     messages: list[Message]
+    model: str = ""
     stream: bool | None = None
     max_tokens: int | None = None
     max_completion_tokens: int | None = None
@@ -60,8 +60,8 @@ class ChatFields(msgspec.Struct, gc=False):
 class CompletionFields(msgspec.Struct, gc=False):
     """`/completions`. The prompt is a string, strings, token ids, or lists of token ids."""
 
-    model: str
     prompt: str | list[Any]
+    model: str = ""
     stream: bool | None = None
     max_tokens: int | None = None
     n: int | None = None
@@ -72,15 +72,15 @@ class CompletionFields(msgspec.Struct, gc=False):
 class EmbeddingFields(msgspec.Struct, gc=False):
     """`/embeddings`. The input is a string, strings, token ids, or lists of token ids."""
 
-    model: str
     input: str | list[Any]
+    model: str = ""
     user: str | None = None
 
 
 class ResponseFields(msgspec.Struct, gc=False):
     """`/responses`. The input is a string or a list of items."""
 
-    model: str
+    model: str = ""
     input: str | list[Any] = ""
     instructions: str | None = None
     stream: bool | None = None
