@@ -199,6 +199,7 @@ def test_lines_that_cannot_be_asked_are_told_by_number_and_the_rest_goes_on(tmp_
             errors = {error["line"]: error for error in here.errors()}
             codes = {line: error["error"]["code"] for line, error in errors.items()}
             assert codes == {
+                2: "blank_line",
                 3: "invalid_line",
                 4: "duplicate_custom_id",
                 5: "line_too_large",
@@ -210,7 +211,7 @@ def test_lines_that_cannot_be_asked_are_told_by_number_and_the_rest_goes_on(tmp_
             code, out, _ = await here.batch(*arguments)  # nothing new: told once, not twice
             assert code == 1
             assert json.loads(out)["resumed"] == 2
-            assert len(here.errors()) == 5
+            assert len(here.errors()) == 6
             assert len(here.provider.requests) == 2
 
     run(scene())

@@ -180,9 +180,18 @@ class Runner:
     def _pass_over(self, line: Line) -> None:
         """A line with nothing to ask: blank, broken, or done in an earlier run."""
         if isinstance(line, Blank):
-            self._tally.blank += 1
+            self._pass_over_blank(line)
         elif isinstance(line, Rejected):
             self._fail(Failed(line.line, line.custom_id, line.code, line.message))
+
+    def _pass_over_blank(self, line: Blank) -> None:
+        """Told by its number like the broken ones, for it may be where a line was lost; but it fails nothing."""
+        try:
+            self._store.failure(Failed(line.line, None, "blank_line", f"line {line.line} is blank: nothing was asked"))
+        except OSError as error:
+            self._cannot_write(error)
+            return
+        self._tally.blank += 1
 
     async def _answer(self, item: Item) -> None:
         """Ask until there is an answer, an error that will stay, or no patience left."""

@@ -138,7 +138,7 @@ def summary_text(summary: Summary) -> Iterator[str]:
         for code, failures in summary.failures.items():
             yield f"          {failures.lines:>8,}  {code}, the first: {' '.join(failures.first.split())}"
     if summary.blank:
-        yield f"blank     {summary.blank:,}"
+        yield f"blank     {summary.blank:,}: their numbers are in {summary.errors}"
     yield f"time      {_duration(summary.duration_s)}, {summary.requests_per_second:,.1f} answers/s"
     if not summary.answered:
         return  # and so nothing of what follows

@@ -141,6 +141,9 @@ class Bench:
     def errors(self) -> dict[str | None, str]:
         return {each["custom_id"]: each["error"]["code"] for each in self._objects("err.jsonl")}
 
+    def told(self) -> list[tuple[int, str]]:
+        return sorted((each["line"], each["error"]["code"]) for each in self._objects("err.jsonl"))
+
     def _objects(self, name: str) -> list[dict[str, Any]]:
         path = self.folder / name
         return [json.loads(line) for line in path.read_text("utf-8").splitlines()] if path.exists() else []
@@ -202,6 +205,7 @@ def test_lines_that_cannot_be_asked_are_recorded_and_the_rest_goes_on(tmp_path: 
     assert run(bench.run()) is Ending.COMPLETE
     assert bench.answers() == ["a", "b"]
     assert bench.errors() == {None: "invalid_line", "a": "duplicate_custom_id"}
+    assert bench.told() == [(2, "blank_line"), (3, "invalid_line"), (4, "duplicate_custom_id")]
     assert (bench.tally.blank, bench.tally.failed, bench.tally.done) == (1, 2, 5)
 
 

@@ -126,7 +126,7 @@ def test_the_summary_says_what_there_is_to_say() -> None:
     text = "\n".join(summary_text(summary(answered=8, resumed=5, failed=1, blank=3, cache_hits=4)))
     assert "8 of 9, 5 of them in earlier runs" in text
     assert "failed    1: see err.jsonl" in text
-    assert "blank     3" in text
+    assert "blank     3: their numbers are in err.jsonl" in text
     assert "500 out, 4 answers from the cache" in text
 
 
