@@ -98,10 +98,13 @@ def report(error: AIClientError) -> None:
     help=CONFIG_HELP,
 )
 @click.option("--health-check", is_flag=True, help="The same as the command `health`.")
+@click.option("--json", "as_json", is_flag=True, help="With --health-check: print JSON, for programs.")
 @click.pass_context
-def cli(ctx: click.Context, config_path: Path | None, *, health_check: bool) -> None:
+def cli(ctx: click.Context, config_path: Path | None, *, health_check: bool, as_json: bool) -> None:
     """One rate-limited, cost-aware, cached path from every program to every AI model."""
     ctx.obj = Options(config_path)
+    if as_json and (ctx.invoked_subcommand is not None or not health_check):
+        raise click.UsageError("--json stands after the command's name, or beside --health-check", ctx)
     if ctx.invoked_subcommand is not None:
         return
     if not health_check:
@@ -109,5 +112,5 @@ def cli(ctx: click.Context, config_path: Path | None, *, health_check: bool) -> 
         ctx.exit(2)
     health = cli.get_command(ctx, "health")
     assert health is not None
-    with health.make_context("health", [], parent=ctx) as health_context:
+    with health.make_context("health", ["--json"] if as_json else [], parent=ctx) as health_context:
         health.invoke(health_context)

@@ -11,7 +11,7 @@ from ai_client.config.assemble import Values
 from ai_client.config.exposure import check_tls, doubt_exposure, is_loopback
 from ai_client.config.layers import HOLYSHEEP, KEY_VARIABLE, Findings
 from ai_client.config.pool_checks import check_pools
-from ai_client.config.schema import Provider
+from ai_client.config.schema import Provider, renamed
 from ai_client.config.secrets import CREDENTIAL
 from ai_client.config.sections import suggestion
 from ai_client.config.snapshot import Config
@@ -37,12 +37,9 @@ def check(config: Config, values: Values, findings: Findings) -> None:
 
 def _check_models(config: Config, values: Values, findings: Findings) -> None:
     """Every model that is named must be served by some provider."""
-    providers = config.providers.values()
-    # A provider that could not be read may serve what the others do not: then its own mistake is enough.
-    incomplete = ("api", "models") in values.failed or len(providers) <= len(values.named("provider"))
-    if incomplete or any(provider.open for provider in providers):
+    served = _served(config, values)
+    if served is None or "*" in served:
         return
-    served = {model for provider in providers for model in provider.models}
     callable_names = {*served, *config.routing.aliases, "auto"}
 
     def need(section: str, key: str, models: Iterable[str], known: set[str]) -> None:
@@ -71,6 +68,18 @@ def _check_models(config: Config, values: Values, findings: Findings) -> None:
     for model in config.model_costs:
         if model not in served:
             findings.warn(f"[model_costs] {printed(model)}: no provider serves it{suggestion(model, served)}")
+
+
+def _served(config: Config, values: Values) -> set[str] | None:
+    """What all providers serve, `*` included; None where it is not known, whose own mistake is then enough.
+
+    It is known of a provider that is incomplete otherwise, too.
+    """
+    stated = [values.get(section, "models") for section, _ in values.named("provider")]
+    if ("api", "models") in values.failed or None in stated:
+        return None
+    lists = [config.api.models, *(given.value for given in stated if given is not None)]
+    return {model for models in lists for model in renamed(models)[0]}
 
 
 def _check_times(config: Config, values: Values, findings: Findings) -> None:

@@ -271,7 +271,7 @@ def cost() -> Kind[ModelCost]:
             return f"{value.input}/{value.output}/{value.cached_input}"
         return str(value.input) if value.input == value.output else f"{value.input}/{value.output}"
 
-    return Kind("price", "USD per 1M tokens, 0 or more: `8`, `0.14/0.28` or `0.14/0.28/0.014`", parse, show)
+    return Kind("price", "prices of 0 or more: `8`, `0.14/0.28` or `0.14/0.28/0.014`", parse, show)
 
 
 def base_url() -> Kind[str]:

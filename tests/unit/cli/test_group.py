@@ -123,6 +123,14 @@ def test_config_may_stand_before_or_after_the_command(run: CliRunner) -> None:
 
 def test_health_check_is_the_command_health(run: CliRunner) -> None:
     assert invoke(run, "--config", "a", "--health-check").stdout == "a False\n"
+    assert invoke(run, "--config", "a", "--health-check", "--json").stdout == "a True\n"
+
+
+@pytest.mark.parametrize("words", [("--json",), ("--json", "saying"), ("--json", "--health-check", "saying")])
+def test_json_before_a_command_is_of_the_health_check_alone(run: CliRunner, words: tuple[str, ...]) -> None:
+    result = invoke(run, *words)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert "--json stands after the command's name, or beside --health-check" in result.stderr
 
 
 def test_loading_says_doubts_and_mistakes_on_stderr(run: CliRunner, tmp_path: Path) -> None:

@@ -103,6 +103,13 @@ class TestModels:
         )
         assert problem(f"[models]\ndefault = a\n{LOCAL}models = a b\n").startswith("f.conf:5: [provider local] models")
 
+    def test_a_provider_that_lacks_its_url_hides_no_other_mistake(self) -> None:
+        with pytest.raises(ConfigurationError) as caught:
+            parse_text("[provider p]\nmodels = a, b=c\n[models]\ndefault = c\nfallback = b\n", "f.conf")
+        first, second = caught.value.problems
+        assert first.startswith("f.conf:1: [provider p] base_url is missing")
+        assert second.startswith("f.conf:4: [models] default = c: no provider serves it")
+
     def test_defaults_and_prices_that_nobody_serves_are_doubtful(self) -> None:
         text = (
             "[api]\nmodels = llama-8b, qwen-7b\n[models]\ndefault = qwen-7b\n[model_costs]\nllama-9b = 1\nqwen-7b = 1\n"

@@ -162,7 +162,7 @@ default = gpt-4.2
             "f.conf:2: [api] rate_limit: unknown key here; did you mean [limits] requests_per_",
         ),
         ("[model_costs]\na b = 1\n", "f.conf:2: [model_costs] a b: expected a model's name"),
-        ("[model_costs]\ngpt-4.1 = free\n", "f.conf:2: [model_costs] gpt-4.1 = free: expected USD per 1M tokens"),
+        ("[model_costs]\ngpt-4.1 = free\n", "f.conf:2: [model_costs] gpt-4.1 = free: expected prices of 0 or more"),
         ("[performance]\nrate_limit = many\n", "f.conf:2: [performance] rate_limit = many: expected a whole number"),
         ("Dear reader,\n", "f.conf:1: expected a `[section]`; the file has none"),
         ("[api]\ntimeout =\n", "f.conf:2: [api] timeout = : expected a number"),
