@@ -282,11 +282,13 @@ def test_an_address_that_is_taken(run: Run, tmp_path: Path) -> None:
             listen = f"127.0.0.1:{taken.getsockname()[1]}"
             code, said = await outcome(config, "--listen", listen)
             assert code == 1
-            assert said == f"Error: cannot listen on {listen}: Address already in use; `ss -ltnp` tells who has it\n"
+            assert (
+                said == f"ai-client: cannot listen on {listen}: Address already in use; `ss -ltnp` tells who has it\n"
+            )
             code, said = await outcome(config, "--listen", f"unix:{tmp_path}/none/sock")
             assert (code, said) == (
                 1,
-                f"Error: cannot listen on unix:{tmp_path}/none/sock: No such file or directory\n",
+                f"ai-client: cannot listen on unix:{tmp_path}/none/sock: No such file or directory\n",
             )
 
     run(scene())

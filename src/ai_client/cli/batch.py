@@ -26,7 +26,8 @@ from ai_client.batch.store import Store
 from ai_client.batch.tally import Summary, Tally, Whereabouts, summarise
 from ai_client.build import prices
 from ai_client.cli.batch_view import View, advice, summary_text, view
-from ai_client.cli.options import Options, config_option, json_option, load_config
+from ai_client.cli.group import complain
+from ai_client.cli.options import Number, Options, Text, config_option, json_option, load_config
 from ai_client.cli.reach import Route, reach, route_options
 from ai_client.clock import Clock, SystemClock
 from ai_client.config.load import Loaded
@@ -96,15 +97,17 @@ class Desk:
 @click.argument("input", metavar="IN.jsonl", type=_PATH)
 @click.option("-o", "--output", required=True, type=_PATH, metavar="OUT.jsonl", help="Where answers go, as they come.")
 @click.option("--errors", type=_PATH, metavar="FILE", help="Where errors go.  [default: OUT.errors.jsonl]")
-@click.option("--model", default="", metavar="M", help="For lines that name none: a model, an alias or `auto`.")
+@click.option(
+    "--model", type=Text(), default="", metavar="M", help="For lines that name none: a model, an alias or `auto`."
+)
 @click.option(
     "--endpoint", type=click.Choice(list(_ENDPOINTS)), default="chat", show_default=True, help="Of plain lines."
 )
 @click.option("--max-tokens", type=click.IntRange(1), metavar="N", help="Bounds answers whose lines do not.")
-@click.option("--temperature", type=click.FloatRange(0), metavar="T", help="For lines that name none.")
+@click.option("--temperature", type=Number(0), metavar="T", help="For lines that name none.")
 @click.option("--concurrency", type=click.IntRange(1, 10_000), metavar="N", help="Calls at once.  [default: [batch]]")
 @click.option("--priority", type=click.IntRange(1, 10), metavar="P", help="1 (last) to 10 (first).  [default: [batch]]")
-@click.option("--timeout", type=click.FloatRange(0, min_open=True), metavar="SECONDS", help="Of one call, in all.")
+@click.option("--timeout", type=Number(0, min_open=True), metavar="SECONDS", help="Of one call, in all.")
 @route_options
 @click.option("--fresh", is_flag=True, help="Begin anew, and throw away what OUT holds.")
 @click.option("--yes", is_flag=True, help="Do not ask whether to throw it away.")
@@ -133,13 +136,13 @@ def batch(
     try:
         code = _carry_out(order, loaded, options, as_json=as_json)
     except InvalidRequestError as error:
-        _complain(error.message)
+        complain(error.message)
         code = _UNUSABLE
     except BrokenPipeError:  # nobody reads the summary: click knows what to do
         raise
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
-        _complain(f"{where}{error.strerror}; nothing that was written before is lost")
+        complain(f"{where}{error.strerror}; nothing that was written before is lost")
         code = _NO_ROOM
     sys.exit(code)
 
@@ -174,7 +177,8 @@ def _carry_out(order: Order, loaded: Loaded, options: Options, *, as_json: bool)
 
 async def _run(desk: Desk, loaded: Loaded, options: Options) -> tuple[Summary, int]:
     order, tally, clock = desk.order, desk.tally, desk.clock
-    client, through = await reach(order.route, loaded, options)
+    reached = await reach(order.route, loaded, options)
+    client, through = reached.client, reached.through
     counted = f"{tally.lines:,} line{'' if tally.lines == 1 else 's'}"
     desk.view.say(f"{counted} from {order.input}, answered into {order.output}, through {through}")
     if tally.resumed or tally.refused:
@@ -267,7 +271,3 @@ def _drawer() -> Draw | None:
     plots: Any = importlib.import_module("ai_client.cli.batch_plots")
     draw: Draw = plots.draw
     return draw
-
-
-def _complain(text: str) -> None:
-    click.echo(f"ai-client: {text}", err=True)

@@ -19,9 +19,9 @@ from ai_client.batch.reader import Item, Rejected, read
 from ai_client.cli.batch_view import usd
 from ai_client.cli.load import Figures, OpenLoop, Plan
 from ai_client.cli.main import INTERRUPTED
-from ai_client.cli.options import Options, config_option, json_option, load_config
+from ai_client.cli.options import Number, Options, Text, config_option, json_option, load_config
 from ai_client.cli.probe import daemon_at
-from ai_client.cli.reach import find_daemon, read_token
+from ai_client.cli.reach import find_daemon, nobody_at, read_token
 from ai_client.clock import SystemClock
 from ai_client.config.snapshot import Config
 from ai_client.cost.prices import Price, PriceTable
@@ -50,19 +50,29 @@ class Goal(msgspec.Struct, frozen=True):
 
 
 @click.command(short_help="Send requests at a given rate and report latency and cost.")
-@click.option("--rate", type=click.FloatRange(0, _MOST_RATE, min_open=True), required=True, help="Requests a second.")
 @click.option(
-    "--duration", type=click.FloatRange(0, _MOST_SECONDS, min_open=True), required=True, help="For so many seconds."
+    "--rate", type=Number(0, _MOST_RATE, min_open=True), required=True, metavar="N", help="Requests a second."
 )
-@click.option("--connections", type=click.IntRange(1, 20_000), default=100, show_default=True, help="Open at most.")
+@click.option(
+    "--duration",
+    type=Number(0, _MOST_SECONDS, min_open=True),
+    required=True,
+    metavar="SECONDS",
+    help="How long they are sent.",
+)
+@click.option(
+    "--connections", type=click.IntRange(1, 20_000), default=100, show_default=True, metavar="N", help="Open at most."
+)
 @click.option("--url", metavar="URL", help="A base URL such as http://127.0.0.1:4010/v1.  [default: the node's daemon]")
 @click.option("--token-file", type=_PATH, metavar="FILE", help="Holds the token or key to send.")
-@click.option("--model", default="", metavar="M", help="A model, an alias or `auto`.  [default: [models] default]")
+@click.option(
+    "--model", type=Text(), default="", metavar="M", help="A model, an alias or `auto`.  [default: [models] default]"
+)
 @click.option("--prompt-file", type=_PATH, metavar="FILE", help="Requests to send in turn, as lines for `batch`.")
 @click.option("--max-tokens", type=click.IntRange(1), metavar="N", help="Bounds each answer.")
 @click.option("--stream", is_flag=True, help="Ask for streams.")
 @click.option("--no-cache", is_flag=True, help="Ask for answers that no cache gives.")
-@click.option("--timeout", type=click.FloatRange(0, min_open=True), default=60.0, show_default=True, metavar="SECONDS")
+@click.option("--timeout", type=Number(0, min_open=True), default=60.0, show_default=True, metavar="SECONDS")
 @config_option
 @json_option
 def bench(options: Options, rate: float, duration: float, timeout: float, *, as_json: bool, **chosen: Any) -> None:
@@ -106,8 +116,8 @@ async def _goal(config: Config, url: str | None, token_file: Path | None) -> Goa
         return Goal(origin, None, token, url)
     address = await find_daemon(config.daemon.listen, SystemClock())
     if address is None:
-        where = ", ".join(config.daemon.listen)
-        raise InvalidRequestError(f"no daemon answers at {where}: start one with `ai-client serve`, or name a --url")
+        nobody = nobody_at(config.daemon.listen)
+        raise InvalidRequestError(f"{nobody}: start one with `ai-client serve`, or name a --url")
     origin, unix_path = daemon_at(address)
     return Goal(msgspec.structs.replace(origin, path="/v1"), unix_path, token, f"the daemon at {address}")
 

@@ -12,8 +12,8 @@ import msgspec
 import uvloop
 
 from ai_client.cli.batch_view import usd
-from ai_client.cli.group import report
-from ai_client.cli.options import Options, config_option, json_option, load_config
+from ai_client.cli.group import complain, report
+from ai_client.cli.options import Options, Text, config_option, json_option, load_config
 from ai_client.cli.reach import Route, reach, route_options
 from ai_client.client import AsyncAIClient
 from ai_client.errors import AIClientError, InvalidRequestError
@@ -89,9 +89,11 @@ class Conversation:
 
 
 @click.command(short_help="Ask a model and watch it answer.")
-@click.argument("prompt", required=False)
-@click.option("--model", default="", metavar="M", help="A model, an alias or `auto`.  [default: [models] default]")
-@click.option("--system", metavar="TEXT", help="What the model is told before anything else.")
+@click.argument("prompt", required=False, type=Text())
+@click.option(
+    "--model", type=Text(), default="", metavar="M", help="A model, an alias or `auto`.  [default: [models] default]"
+)
+@click.option("--system", type=Text(), metavar="TEXT", help="What the model is told before anything else.")
 @click.option("--max-tokens", type=click.IntRange(1), metavar="N", help="Bounds each answer.")
 @route_options
 @config_option
@@ -108,40 +110,60 @@ def chat(
 ) -> None:
     """Ask PROMPT and watch the answer come; ^C stops it.
 
-    Without PROMPT it is read from standard input; from a terminal, a conversation begins: /exit or ^D ends it, and ^C
-    stops an answer. Model, tokens, cost and time are told on standard error.
+    Without PROMPT, or with `-`, it is read from standard input; on a terminal, without PROMPT, a conversation begins:
+    /exit or ^D ends it, and ^C stops an answer. Model, tokens, cost and time are told on standard error.
     """
     way = Route(**route)
     way.check()
     talk = prompt is None and sys.stdin.isatty()
-    if prompt is None and not talk:
-        prompt = sys.stdin.read()
+    if prompt == "-" or (prompt is None and not talk):
+        prompt = _piped()
     if prompt is not None and not prompt.strip():
         raise click.UsageError("the prompt is empty")
     if talk and as_json:
         raise click.UsageError("--json wants a PROMPT, as an argument or on standard input")
     loaded = load_config(options)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        client, through = runner.run(reach(way, loaded, options))
+        reached = runner.run(reach(way, loaded, options))
         try:
-            conversation = Conversation(client, model, system, max_tokens)
+            conversation = Conversation(reached.client, model, system, max_tokens)
             if prompt is None:
-                click.echo(f"Through {through}. /exit or ^D ends the conversation.", err=True)
+                click.echo(f"Through {reached.through}. /exit or ^D ends the conversation.", err=True)
                 _talk(runner, conversation)
             else:
+                if reached.in_vain and sys.stderr.isatty():  # told to a person, who may have thought otherwise
+                    click.echo(click.style(f"Through {reached.through}.", dim=True), err=True)
                 _answer(runner, conversation, prompt, as_json=as_json)
         finally:
-            runner.run(client.aclose())
+            runner.run(reached.client.aclose())
+
+
+def _piped() -> str:
+    """The prompt on standard input. Raises `click.UsageError` when it is no text."""
+    try:
+        return sys.stdin.buffer.read().decode()
+    except UnicodeDecodeError as error:
+        raise click.UsageError(f"standard input is not UTF-8: byte {error.start + 1} is wrong") from None
+
+
+def _typed() -> str:
+    """A line from the terminal. Raises EOFError, and UnicodeError when it is no text."""
+    line = input("> ")
+    line.encode()  # in some locales what cannot be decoded comes as halves of pairs, which nothing can encode
+    return line
 
 
 def _talk(runner: asyncio.Runner, conversation: Conversation) -> None:
     """Prompts from the terminal until there are no more. What goes wrong with one leaves the conversation as it was."""
     while True:
         try:
-            prompt = input("> ")
+            prompt = _typed()
         except EOFError:
             click.echo()
             return
+        except UnicodeError:
+            complain("that is not UTF-8, and was not sent")
+            continue
         if prompt.strip() in _EXIT:
             return
         if not prompt.strip():

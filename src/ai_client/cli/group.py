@@ -5,6 +5,8 @@ from __future__ import annotations
 import errno
 import importlib
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -63,29 +65,52 @@ class LazyGroup(click.Group):
         with formatter.section("Commands"):
             formatter.write_dl([(name, entry.summary) for name, entry in front.COMMANDS.items()])
 
+    def make_context(
+        self, info_name: str | None, args: list[str], parent: click.Context | None = None, **extra: Any
+    ) -> click.Context:
+        """Read the options before the command's name; `--help` and `--version` are answered here."""
+        with _told():
+            return super().make_context(info_name, args, parent, **extra)
+
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command that was asked for."""
-        try:
+        with _told():
             return super().invoke(ctx)
-        except AIClientError as error:
-            report(error)
-            ctx.exit(2 if isinstance(error, ConfigurationError) else 1)
-        except (KeyboardInterrupt, click.Abort):
-            ctx.exit(INTERRUPTED)
-        except OSError as error:
-            if error.errno not in _FULL:
-                raise
-            click.echo(f"ai-client: what was to be said cannot be written: {error.strerror}", err=True)
-            os._exit(1)  # a usual end would try to write it once more
+
+
+@contextmanager
+def _told() -> Iterator[None]:
+    """Have what goes wrong end in a line on stderr and an exit code."""
+    try:
+        yield
+    except AIClientError as error:
+        report(error)
+        raise click.exceptions.Exit(2 if isinstance(error, ConfigurationError) else 1) from None
+    except click.exceptions.NoArgsIsHelpError:  # its text is a page of help
+        raise
+    except click.ClickException as error:
+        complain(error.format_message())
+        if isinstance(error, click.UsageError) and error.ctx is not None:
+            click.echo(f"Try '{error.ctx.command_path} --help' for help.", err=True)
+        raise click.exceptions.Exit(error.exit_code) from None
+    except (KeyboardInterrupt, click.Abort):
+        raise click.exceptions.Exit(INTERRUPTED) from None
+    except OSError as error:
+        if error.errno not in _FULL:
+            raise
+        complain(f"what was to be said cannot be written: {error.strerror}")
+        os._exit(1)  # a usual end would try to write it once more
 
 
 def report(error: AIClientError) -> None:
-    """Say on stderr what went wrong: every problem of a configuration, one line for anything else."""
-    if isinstance(error, ConfigurationError):
-        for problem in error.problems:
-            click.echo(problem, err=True)
-    else:
-        click.echo(f"ai-client: {' '.join(error.message.split())}", err=True)
+    """Say on stderr what went wrong: a line for every problem of a configuration, one for anything else."""
+    for text in error.problems if isinstance(error, ConfigurationError) else (error.message,):
+        complain(text)
+
+
+def complain(text: str) -> None:
+    """Say in a line on stderr what went wrong, in the form that all commands share."""
+    click.echo(f"ai-client: {' '.join(text.split())}", err=True)
 
 
 @click.group(cls=LazyGroup, invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"]})

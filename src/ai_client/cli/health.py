@@ -15,7 +15,7 @@ import click
 import msgspec
 import uvloop
 
-from ai_client.cli.options import Options, config_option, json_option
+from ai_client.cli.options import Number, Options, config_option, json_option
 from ai_client.cli.probe import PATIENCE_S, get, get_local
 from ai_client.clock import Clock, SystemClock
 from ai_client.config.checks import how_to_give_a_key
@@ -68,7 +68,7 @@ class _Ready(msgspec.Struct):
 @click.command(short_help="Check configuration, key, provider and daemon.")
 @click.option(
     "--timeout",
-    type=click.FloatRange(0, min_open=True),
+    type=Number(0, min_open=True),
     default=PATIENCE_S,
     show_default=True,
     metavar="SECONDS",

@@ -5,7 +5,9 @@ This room imports no other, so that `--version` answers at once; the group of co
 
 from __future__ import annotations
 
+import contextlib
 import importlib
+import os
 import sys
 from collections.abc import Mapping
 from types import MappingProxyType
@@ -42,11 +44,24 @@ COMMANDS: Final[Mapping[str, Entry]] = MappingProxyType(
 )
 
 
+def _open_what_is_closed() -> None:
+    """Have standard input, output and error lead nowhere where the caller closed them (`2>&-`, some schedulers).
+
+    Else the next file or socket that is opened gets their number: what is said then lands in it, and libuv aborts.
+    """
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: PTH123, SIM115  for good
+
+
 def main() -> None:
     """The entry point of the program `ai-client`."""
+    _open_what_is_closed()
     if sys.argv[1:] == ["--version"]:
-        sys.stdout.write(f"ai-client {__version__}\n")
-        return
+        with contextlib.suppress(OSError):  # who cannot be told learns why from the group, as from every command
+            sys.stdout.write(f"ai-client {__version__}\n")
+            sys.stdout.flush()
+            return
     try:
         importlib.import_module("ai_client.daemon.secrecy").keep_memory_private()  # before any key is read
         # click alone takes several times as long to import as the answer above takes to give.

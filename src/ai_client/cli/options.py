@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -13,9 +14,35 @@ from ai_client.cli.group import CONFIG_HELP, Options, report
 from ai_client.config.load import Loaded, load
 from ai_client.errors import ConfigurationError
 
-__all__ = ["Options", "config_option", "json_option", "load_config", "warn"]
+__all__ = ["Number", "Options", "Text", "config_option", "json_option", "load_config", "warn"]
 
 Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+class Number(click.FloatRange):
+    """A number within bounds. `nan` and `inf` are none: they pass every comparison that is to keep them out."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """The number."""
+        number: float = super().convert(value, param, ctx)
+        if not math.isfinite(number):
+            self.fail(f"{value} is not a number to reckon with.", param, ctx)
+        return number
+
+
+class Text(click.ParamType[str]):
+    """Text that goes to a model: UTF-8, as JSON has to be."""
+
+    name = "text"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """The text."""
+        text = str(value)
+        try:
+            text.encode()  # bytes that are no UTF-8 come as halves of pairs, which nothing can encode
+        except UnicodeEncodeError:
+            self.fail(f"{text!r} is not UTF-8.", param, ctx)
+        return text
 
 
 def config_option(command: Command) -> Command:

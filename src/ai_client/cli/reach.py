@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import stat
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -53,22 +55,34 @@ def route_options(command: Command) -> Command:
     return command
 
 
-async def reach(route: Route, loaded: Loaded, options: Options) -> tuple[AsyncAIClient, str]:
-    """A client, and in words where its calls go.
+class Reached(msgspec.Struct, frozen=True):
+    """A client; `through` says where its calls go, `in_vain` that the node's daemon was looked for and not found."""
+
+    client: AsyncAIClient
+    through: str
+    in_vain: bool = False
+
+
+async def reach(route: Route, loaded: Loaded, options: Options) -> Reached:
+    """Find out who answers.
 
     Only when it is this process that asks the provider, its configuration's doubts are told: a daemon has told its own,
     and has the key that a program beside it rightly lacks.
 
     Raises `InvalidRequestError` for a token file that cannot be read, `ConfigurationError`.
     """
+    listen = loaded.config.daemon.listen
     address = route.local
     if address is None and not route.direct:
-        address = await find_daemon(loaded.config.daemon.listen, SystemClock())
+        address = await find_daemon(listen, SystemClock())
     if address is not None:
         client = AsyncAIClient.local(address, token=read_token(route.token_file), config=options.config_path)
-        return client, f"the daemon at {address}"
+        return Reached(client, f"the daemon at {address}")
     warn(loaded)
-    return AsyncAIClient(config=options.config_path), f"this process, to {loaded.config.api.base_url}"
+    through = f"this process, to {loaded.config.api.base_url}"
+    if not route.direct:
+        through += f", since {nobody_at(listen)}"
+    return Reached(AsyncAIClient(config=options.config_path), through, in_vain=not route.direct)
 
 
 async def find_daemon(listen: Sequence[str], clock: Clock) -> str | None:
@@ -82,6 +96,14 @@ async def find_daemon(listen: Sequence[str], clock: Clock) -> str | None:
     return None
 
 
+def nobody_at(listen: Sequence[str]) -> str:
+    """In words, that no daemon answers at any of these; a socket that this user may not open is told apart."""
+    places = [
+        f"{address} (it is there, and not for you: see `ls -l`)" if _barred(address) else address for address in listen
+    ]
+    return f"no daemon answers at {', '.join(places)}"
+
+
 def read_token(path: Path | None) -> str | None:
     """The token in a file. Raises `InvalidRequestError` when it cannot be read."""
     if path is None:
@@ -92,6 +114,17 @@ def read_token(path: Path | None) -> str | None:
         raise InvalidRequestError(f"--token-file {path} cannot be read: {error.strerror}") from None
     except UnicodeDecodeError:
         raise InvalidRequestError(f"--token-file {path} cannot be read: it is no text") from None
+
+
+def _barred(address: str) -> bool:
+    """Is there a Unix socket which only others may open?"""
+    path = address.removeprefix("unix:")
+    if path == address:
+        return False
+    try:
+        return stat.S_ISSOCK(Path(path).stat().st_mode) and not os.access(path, os.W_OK, effective_ids=True)
+    except OSError as error:
+        return isinstance(error, PermissionError)
 
 
 async def _lives(address: str, clock: Clock) -> bool:

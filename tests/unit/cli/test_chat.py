@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -59,6 +60,31 @@ def test_errors_and_misuse(tmp_path: Path) -> None:
     assert (both.exit_code, "exclude one another" in both.stderr) == (2, True)
 
 
+def test_a_dash_and_a_prompt_that_is_no_text(tmp_path: Path) -> None:
+    with Stage(tmp_path) as stage:
+        piped = ask(stage, "--json", "--max-tokens", "3", said="What is a duck?")
+        dashed = ask(stage, "-", "--json", "--max-tokens", "3", said="What is a duck?")
+        wrong = CliRunner().invoke(cli, ["chat", "--config", str(stage.conf)], input=b"caf\xe9")
+    assert json.loads(dashed.stdout)["content"] == json.loads(piped.stdout)["content"]
+    assert (wrong.exit_code, wrong.stdout) == (2, "")
+    assert wrong.stderr.startswith("ai-client: standard input is not UTF-8: byte 4 is wrong\n")
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+def test_a_person_is_told_that_no_daemon_serves(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, terminal: bool
+) -> None:
+    with Stage(tmp_path) as stage:
+        text = stage.conf.read_text()
+        stage.conf.write_text(text.replace(f"listen = {stage.address}", f"listen = unix:{tmp_path}/none"))
+        monkeypatch.setattr("click.testing._NamedTextIOWrapper.isatty", lambda _: terminal)
+        alone = ask(stage, "Hello", "--max-tokens", "3").stderr
+        asked = ask(stage, "Hello", "--max-tokens", "3", "--direct").stderr
+    told = f"Through this process, to {stage.url}, since no daemon answers at unix:{tmp_path}/none.\n"
+    assert (told in alone) is terminal
+    assert "Through" not in asked
+
+
 class Terminal:
     """Stands for a terminal on standard input: lines, or errors to raise in their place."""
 
@@ -95,6 +121,10 @@ def test_a_conversation_keeps_what_was_said(
         first, second = err.splitlines()[1:]
         assert err.startswith(f"Through the daemon at {stage.address}. ")
         assert int(second.split(", ")[1].split()[0]) > int(first.split(", ")[1].split()[0])
+        out, err = talk(
+            stage, monkeypatch, capsys, os.fsdecode(b"\xe9"), UnicodeDecodeError("utf-8", b"\xe9", 0, 1, ""), "/exit"
+        )
+        assert err.splitlines()[1:] == ["ai-client: that is not UTF-8, and was not sent"] * 2
         out, _ = talk(stage, monkeypatch, capsys, EOFError())
         assert out == "\n"
 

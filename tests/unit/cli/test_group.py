@@ -16,7 +16,7 @@ from ai_client._version import __version__
 from ai_client.cli import main as front
 from ai_client.cli.group import Options, cli, report
 from ai_client.cli.main import Entry
-from ai_client.cli.options import config_option, json_option, load_config, warn
+from ai_client.cli.options import Number, Text, config_option, json_option, load_config, warn
 from ai_client.errors import AIClientError, ConfigurationError, ConnectError
 
 
@@ -27,6 +27,8 @@ def failing(kind: str) -> None:
     failures: Mapping[str, BaseException] = {
         "error": ConnectError("no connection:\n  refused"),
         "configuration": ConfigurationError(["a: b", "c: d"]),
+        "refusal": click.ClickException("no\n  such"),
+        "misuse": click.UsageError("not so"),
         "interrupt": KeyboardInterrupt(),
         "abort": click.Abort(),
         "full": OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)),
@@ -50,6 +52,11 @@ def loading(options: Options) -> None:
     loaded = load_config(options)
     warn(loaded)
     click.echo(loaded.config.api.timeout)
+
+
+@click.group()
+def several() -> None:
+    """Have commands of its own."""
 
 
 @pytest.fixture
@@ -78,7 +85,9 @@ def test_help_lists_the_table_and_imports_no_command(run: CliRunner, monkeypatch
     ("kind", "code", "said"),
     [
         ("error", 1, "ai-client: no connection: refused\n"),
-        ("configuration", 2, "a: b\nc: d\n"),
+        ("configuration", 2, "ai-client: a: b\nai-client: c: d\n"),
+        ("refusal", 1, "ai-client: no such\n"),
+        ("misuse", 2, "ai-client: not so\nTry 'cli failing --help' for help.\n"),
         ("interrupt", 130, ""),
         ("abort", 130, ""),
     ],
@@ -93,6 +102,41 @@ def test_a_full_disk_is_said_in_a_line_and_met_once(run: CliRunner, monkeypatch:
     result = invoke(run, "failing", "full")
     assert result.exit_code == 1
     assert result.stderr == "ai-client: what was to be said cannot be written: No space left on device\n"
+
+
+def test_what_is_wrong_before_the_command_is_told_in_the_same_form(run: CliRunner) -> None:
+    result = invoke(run, "--nonsense")
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert result.stderr == "ai-client: No such option '--nonsense'.\nTry 'cli --help' for help.\n"
+
+
+def test_a_group_that_is_told_nothing_shows_its_help(run: CliRunner, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(front, "COMMANDS", {"several": Entry(f"{__name__}:several", "Summary.")})
+    result = invoke(run, "several")
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert result.stderr.startswith("Usage: cli several ")
+
+
+@click.command()
+@click.option("--number", type=Number(0), default=1.0)
+@click.option("--text", type=Text(), default="")
+def taking(number: float, text: str) -> None:
+    """Say what came."""
+    click.echo(f"{number:g} {text}")
+
+
+@pytest.mark.parametrize("given", ["nan", "inf", "-inf", "x", "-1"])
+def test_a_number_that_nothing_can_be_done_with_is_refused(run: CliRunner, given: str) -> None:
+    result = run.invoke(taking, ["--number", given])
+    assert result.exit_code == 2
+    assert "Invalid value for '--number'" in result.stderr
+
+
+def test_text_that_no_model_can_be_sent_is_refused(run: CliRunner) -> None:
+    assert run.invoke(taking, ["--number", "2", "--text", "café"]).stdout == "2 café\n"
+    result = run.invoke(taking, ["--text", os.fsdecode(b"caf\xe9")])
+    assert result.exit_code == 2
+    assert "is not UTF-8" in result.stderr
 
 
 def test_an_error_that_is_not_ours_is_not_hidden(run: CliRunner) -> None:
@@ -142,7 +186,7 @@ def test_loading_says_doubts_and_mistakes_on_stderr(run: CliRunner, tmp_path: Pa
     path.write_text("[api]\ntimeout = soon\n")
     for result in (invoke(run, "--config", str(path), "loading"), run.invoke(loading, ["--config", str(path)])):
         assert (result.exit_code, result.stdout) == (2, "")
-        assert result.stderr.startswith(f"{path}:2: [api] timeout = soon: expected a number")
+        assert result.stderr.startswith(f"ai-client: {path}:2: [api] timeout = soon: expected a number")
 
 
 def test_errors_of_the_package_are_told_in_one_line(capsys: pytest.CaptureFixture[str]) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import runpy
+import shlex
 import subprocess
 import sys
 
@@ -31,6 +33,32 @@ def test_the_version_is_said_and_that_is_all(
     monkeypatch.setattr(sys, "argv", ["ai-client", "--version"])
     main()
     assert capsys.readouterr().out == f"ai-client {__version__}\n"
+
+
+def outcome(words: str, stdout: int = subprocess.PIPE) -> tuple[int, str]:
+    """The exit code and standard error of `ai-client WORDS` in a shell, whose redirections `words` may hold."""
+    command = f"{shlex.join([sys.executable, '-m', 'ai_client'])} {words}"
+    shell = ["/bin/sh", "-c", command]
+    done = subprocess.run(shell, check=False, stdout=stdout, stderr=subprocess.PIPE, text=True, timeout=60)
+    return done.returncode, done.stderr
+
+
+@pytest.mark.parametrize("option", ["--version", "--help"])
+def test_what_cannot_be_written_ends_in_a_line(option: str) -> None:
+    told = "ai-client: what was to be said cannot be written: No space left on device\n"
+    assert outcome(f"{option} >/dev/full") == (1, told)
+    reading, writing = os.pipe()
+    os.close(reading)
+    with os.fdopen(writing, "wb") as gone:
+        assert outcome(option, gone.fileno()) == (1, "")
+
+
+def test_standard_streams_that_are_closed_lead_nowhere() -> None:
+    assert outcome("--version >&-") == (0, "")
+    asks = "limits --local 127.0.0.1:1"  # has an event loop, which takes the free number for its own
+    code, told = outcome(f"{asks} <&- >&-")
+    assert (code, told.startswith("ai-client: ")) == (1, True)
+    assert outcome(f"{asks} 2>&-") == (1, "")
 
 
 def test_the_package_is_the_program_too(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import socket
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import click
@@ -9,7 +13,7 @@ import pytest
 from msgspec import structs
 
 from ai_client.cli.group import Options
-from ai_client.cli.reach import Route, find_daemon, reach, read_token
+from ai_client.cli.reach import Route, find_daemon, nobody_at, reach, read_token
 from ai_client.clock import SystemClock
 from ai_client.config.load import load
 from ai_client.errors import InvalidRequestError
@@ -33,10 +37,11 @@ def test_a_daemon_is_found_among_dead_foreign_and_wrong_addresses(run: Run, tmp_
 
 def test_calls_go_through_the_daemon_unless_told_otherwise(run: Run, tmp_path: Path) -> None:
     async def through(route: Route, stage: Stage) -> str:
-        client, words = await reach(route, load(stage.conf, {}), Options(stage.conf))
-        await client.chat_completion([{"role": "user", "content": "Hello"}])
-        await client.aclose()
-        return words
+        reached = await reach(route, load(stage.conf, {}), Options(stage.conf))
+        assert not reached.in_vain
+        await reached.client.chat_completion([{"role": "user", "content": "Hello"}])
+        await reached.client.aclose()
+        return reached.through
 
     with Stage(tmp_path) as stage:
         assert run(through(Route(), stage)) == f"the daemon at {stage.address}"
@@ -44,11 +49,50 @@ def test_calls_go_through_the_daemon_unless_told_otherwise(run: Run, tmp_path: P
         assert run(through(Route(direct=True), stage)) == f"this process, to {stage.url}"
 
 
+def test_why_no_daemon_serves_is_told(run: Run, tmp_path: Path) -> None:
+    path = tmp_path / "f.conf"
+    path.write_text(f"[api]\nprovider = p\nbase_url = http://127.0.0.1:1/v1\n[daemon]\nlisten = unix:{tmp_path}/none\n")
+
+    async def go() -> None:
+        reached = await reach(Route(), load(path, {}), Options(path))
+        await reached.client.aclose()
+        assert reached.in_vain
+        assert reached.through == (
+            f"this process, to http://127.0.0.1:1/v1, since no daemon answers at unix:{tmp_path}/none"
+        )
+
+    run(go())
+
+
+@pytest.fixture
+def plain_user() -> Iterator[None]:
+    """Root may do anything: as somebody else for as long as the test lasts."""
+    root = os.geteuid() == 0
+    if root:
+        os.seteuid(65534)
+    yield
+    if root:
+        os.seteuid(0)
+
+
+def test_a_socket_of_others_is_told_apart(plain_user: None) -> None:
+    with tempfile.TemporaryDirectory() as folder, socket.socket(socket.AF_UNIX) as listener:
+        path = Path(folder, "sock")
+        listener.bind(str(path))
+        assert nobody_at([f"unix:{path}", "a:1"]) == f"no daemon answers at unix:{path}, a:1"
+        path.chmod(0)
+        told = f"no daemon answers at unix:{path} (it is there, and not for you: see `ls -l`)"
+        assert nobody_at([f"unix:{path}"]) == told
+        path.parent.chmod(0)
+        assert nobody_at([f"unix:{path}"]) == told
+        path.parent.chmod(0o700)
+
+
 def test_doubts_are_told_to_whom_no_daemon_serves(run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     async def go(route: Route, stage: Stage) -> None:
         loaded = structs.replace(load(stage.conf, {}), warnings=("no key",))
-        client, _ = await reach(route, loaded, Options(stage.conf))
-        await client.aclose()
+        reached = await reach(route, loaded, Options(stage.conf))
+        await reached.client.aclose()
 
     with Stage(tmp_path) as stage:
         run(go(Route(), stage))
@@ -61,7 +105,7 @@ def test_what_is_spent_through_the_daemon_is_booked_by_it_alone(
     run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def ask(stage: Stage) -> None:
-        client, _ = await reach(Route(), load(stage.conf, {}), Options(stage.conf))
+        client = (await reach(Route(), load(stage.conf, {}), Options(stage.conf))).client
         await client.chat_completion([{"role": "user", "content": "Hello"}])
         await client.aclose()
 

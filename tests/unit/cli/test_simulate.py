@@ -63,7 +63,9 @@ def test_an_address_in_use_is_said_so() -> None:
         listen = f"127.0.0.1:{taken.getsockname()[1]}"
         result = CliRunner().invoke(cli, ["simulate", "--listen", listen])
     assert result.exit_code == 1
-    assert result.output == f"Error: cannot listen on {listen}: Address already in use; `ss -ltnp` tells who has it\n"
+    assert (
+        result.output == f"ai-client: cannot listen on {listen}: Address already in use; `ss -ltnp` tells who has it\n"
+    )
 
 
 class Visitor(threading.Thread):
