@@ -31,7 +31,8 @@ later one counts. Commands with `--json` print what a program can read to standa
 error.
 
 Exit codes, where a command does not say otherwise: 0 it worked; 1 an error, told in one line on standard error; 2 the
-command line or the configuration is wrong, a line for each mistake; 130 ended by ^C. Such a line begins with `ai-client: `.
+command line or the configuration is wrong, a line for each mistake; 130 ended by ^C. Such a line begins with
+`ai-client: `.
 """
 
 _ERRORS: Final = f"""\

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, Final
 
 import click
@@ -15,15 +16,16 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from ai_client.cli.options import Options, config_option, json_option, load_config
+from ai_client.cli.options import Number, Options, config_option, json_option, load_config
 from ai_client.cli.probe import get_local
-from ai_client.cli.reach import find_daemon
+from ai_client.cli.reach import find_daemon, nobody_at
 from ai_client.clock import Clock, SystemClock
 from ai_client.errors import UpstreamError
 from ai_client.limits.plan import Plan, Question
 from ai_client.limits.plan import plan as reckon
 
 _WIDE: Final = 200  # columns where there is no terminal: nothing is cut off in a file
+_MANY: Final = 100  # from here on a figure's fractions do not matter
 _NANO: Final = 1_000_000_000
 _WINDOWS: Final[Mapping[float, str]] = {1.0: "second", 60.0: "minute", 3600.0: "hour", 86_400.0: "day"}
 
@@ -47,25 +49,27 @@ def limits(ctx: click.Context, options: Options, address: str | None, *, watch: 
 
 
 @limits.command(short_help="Tell what a fleet will see of a limit.")
-@click.option("--rpm", default=0, metavar="N", help="Requests a minute that the provider grants; 0 for no limit.")
-@click.option("--tpm", default=0, metavar="N", help="Tokens a minute; 0 for no limit.")
+@click.option(
+    "--rpm",
+    default=0,
+    type=click.IntRange(0),
+    metavar="N",
+    help="Requests a minute that the provider grants; 0 for no limit.",
+)
+@click.option("--tpm", default=0, type=click.IntRange(0), metavar="N", help="Tokens a minute; 0 for no limit.")
 @click.option("--nodes", required=True, type=click.IntRange(1, 1_000_000), metavar="N", help="Nodes that share it.")
 @click.option(
     "--demand",
     required=True,
-    type=click.FloatRange(0, min_open=True),
+    type=Number(0, min_open=True),
     metavar="N",
     help="Calls a minute of all nodes together.",
 )
 @click.option(
     "--tokens", default=1000, show_default=True, type=click.IntRange(1), metavar="N", help="Tokens of a usual call."
 )
-@click.option(
-    "--burst-seconds", default=1.0, show_default=True, type=click.FloatRange(0), metavar="X", help="As [limits]."
-)
-@click.option(
-    "--lease-seconds", default=2.0, show_default=True, type=click.FloatRange(0), metavar="X", help="As [fleet]."
-)
+@click.option("--burst-seconds", default=1.0, show_default=True, type=Number(0), metavar="X", help="As [limits].")
+@click.option("--lease-seconds", default=2.0, show_default=True, type=Number(0), metavar="X", help="As [fleet].")
 @json_option
 def plan(*, as_json: bool, **asked: Any) -> None:
     """Reckon what comes of a limit, a number of nodes and their demand."""
@@ -84,15 +88,22 @@ def _told(asked: Question, found: Plan) -> list[tuple[str, str]]:
     scarce = f"{found.scarce} run out first" if found.scarce else "enough for all"
     waits = "nothing waits for long"
     if found.backlog:
-        waits = f"{found.backlog:,.0f} calls a minute are too many: they wait as long as they may, then get 429"
+        waits = f"{_figure(found.backlog)} calls a minute are too many: they wait as long as they may, then get 429"
+    more = f"{found.most_over:.1%} more, for a burst and a lease"
+    questions = round(found.store_questions)
     return [
-        ("limit", f"{found.limit:,.0f} calls a minute of {asked.tokens:,} tokens; {scarce}"),
-        ("answered", f"{found.answered:,.0f} a minute, {found.used:.1%} of it; {waits}"),
-        ("a node", f"{found.per_node:,.1f} calls a minute, one in {found.seconds_between:,.2f} s"),
-        ("alone", f"{found.alone_per_node:,.2f} calls a minute for each node while the store is away"),
-        ("at most", f"{found.most_in_a_minute:,.0f} in any minute, {found.most_over:.1%} over: a burst and a lease"),
-        ("the store", f"about {found.store_questions:,.0f} questions a second"),
+        ("limit", f"{_figure(found.limit)} calls a minute of {asked.tokens:,} tokens; {scarce}"),
+        ("answered", f"{_figure(found.answered)} a minute, {found.used:.1%} of the limit; {waits}"),
+        ("a node", f"{_figure(found.per_node)} calls a minute, one in {_figure(found.seconds_between)} s"),
+        ("alone", f"{_figure(found.alone_per_node)} calls a minute for each node while the store is away"),
+        ("at most", f"{_figure(found.most_in_a_minute)} in any minute: the limit and {more}"),
+        ("the store", f"about {questions:,} question{'' if questions == 1 else 's'} a second"),
     ]
+
+
+def _figure(value: float) -> str:
+    """A whole number, or three digits of a small one: what is rounded to nothing tells nothing."""
+    return f"{value:,.0f}" if value >= _MANY else f"{value:.3g}"
 
 
 async def _show(address: str | None, options: Options, *, watch: bool, as_json: bool) -> None:
@@ -101,27 +112,26 @@ async def _show(address: str | None, options: Options, *, watch: bool, as_json: 
         listen = load_config(options).config.daemon.listen
         address = await find_daemon(listen, clock)
         if address is None:
-            raise UpstreamError(f"no daemon answers at {', '.join(listen)}: start it, or name one with --local")
-    console = Console()
-    if watch and console.is_terminal and not as_json:
-        await _watch(address, clock)
-    while True:
-        state = await _state(address, clock)
-        if as_json:
-            click.echo(msgspec.json.encode(state))
-        else:
-            Console(width=None if console.is_terminal else _WIDE).print(_drawn(state))
-        if not watch:
-            return
-        await asyncio.sleep(1)
-
-
-async def _watch(address: str, clock: Clock) -> None:
-    """Draw them anew in the same place of the terminal, until ^C."""
-    with Live(_drawn(await _state(address, clock)), auto_refresh=False) as live:
-        while True:
+            raise UpstreamError(f"{nobody_at(listen)}: start it, or name one with --local")
+    with _sheet(watch=watch, as_json=as_json) as show:
+        show(await _state(address, clock))
+        while watch:
             await asyncio.sleep(1)
-            live.update(_drawn(await _state(address, clock)), refresh=True)
+            show(await _state(address, clock))
+
+
+@contextmanager
+def _sheet(*, watch: bool, as_json: bool) -> Iterator[Callable[[Mapping[str, Any]], None]]:
+    """How a look is shown: as JSON; on a terminal that is watched always in the same place; else below the last one."""
+    console = Console()
+    if as_json:
+        yield lambda state: click.echo(msgspec.json.encode(state))
+    elif watch and console.is_terminal:
+        with Live(auto_refresh=False) as live:
+            yield lambda state: live.update(_drawn(state), refresh=True)
+    else:
+        page = Console(width=None if console.is_terminal else _WIDE)
+        yield lambda state: page.print(_drawn(state))
 
 
 async def _state(address: str, clock: Clock) -> dict[str, Any]:

@@ -38,6 +38,10 @@ _NEEDS_RESTART = ("daemon", "logging", "monitoring", "caching", "costs", "fleet"
 """Sections that are read once, at the start: a reload says so when they changed."""
 
 
+def _unheard(_: str) -> None:
+    """What is said where nobody is at a terminal."""
+
+
 class Daemon:
     """`await start()`, then `await wait()`: returns when it was told to stop and everything is closed."""
 
@@ -46,7 +50,7 @@ class Daemon:
         load: Callable[[], Loaded],
         listen: tuple[str, ...],
         environ: MutableMapping[str, str],
-        say: Callable[[str], object] = str,
+        say: Callable[[str], object] = _unheard,
     ) -> None:
         """`load` reads the configuration, at the start and at each reload; `listen` overrides its addresses.
 

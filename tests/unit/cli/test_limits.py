@@ -131,10 +131,26 @@ def test_a_plan(tmp_path: Path) -> None:
     ).stdout
     assert "500 calls a minute of 200 tokens; requests run out first" in said
     assert "1,000 calls a minute are too many" in said
-    assert "525 in any minute, 5.0% over" in said
+    assert "500 a minute, 100.0% of the limit; " in said
+    assert "525 in any minute: the limit and 5.0% more, for a burst and a lease\n" in said
     told = json.loads(call("plan", "--tpm", "1000000", "--nodes", "2", "--demand", "10", "--json").stdout)
     assert told["scarce"] == ""
     easy = call("plan", "--tpm", "1000000", "--nodes", "2", "--demand", "10").stdout
     assert "enough for all" in easy
     assert "nothing waits for long" in easy
     assert "give --rpm or --tpm" in call("plan", "--nodes", "2", "--demand", "10").stderr
+
+
+def test_a_small_plan_is_told_as_exactly() -> None:
+    said = call("plan", "--rpm", "5", "--nodes", "1", "--demand", "0.03").stdout
+    assert "0.03 a minute, 0.6% of the limit" in said
+    assert "0.03 calls a minute, one in 2,000 s" in said
+    assert "5.25 in any minute: the limit and 5.0% more" in said
+    assert said.endswith("about 1 question a second\n")
+
+
+def test_a_plan_of_what_cannot_be_is_refused() -> None:
+    plan = ("plan", "--nodes", "2", "--demand", "10")
+    assert call(*plan, "--rpm", "-5").exit_code == 2
+    assert call(*plan, "--tpm", "-5").exit_code == 2
+    assert call("plan", "--nodes", "2", "--demand", "nan", "--rpm", "5").exit_code == 2
