@@ -98,7 +98,14 @@ class AsyncAIClient:
 
     @overload
     async def chat_completion(
-        self, messages: Messages, model: str = ..., priority: int = ..., *, stream: Literal[False] = ..., **params: Any
+        self,
+        messages: Messages,
+        model: str = ...,
+        priority: int = ...,
+        *,
+        stream: Literal[False] = ...,
+        fresh: bool = ...,
+        **params: Any,
     ) -> dict[str, Any]: ...
 
     @overload
@@ -110,6 +117,7 @@ class AsyncAIClient:
         *,
         stream: Literal[True],
         commit: str = ...,
+        fresh: bool = ...,
         **params: Any,
     ) -> Chunks: ...
 
@@ -121,20 +129,26 @@ class AsyncAIClient:
         *,
         stream: bool = False,
         commit: str = "",
+        fresh: bool = False,
         **params: Any,
     ) -> dict[str, Any] | Chunks:
         """Answer a conversation.
 
         `model` is a model, an alias, `auto`, or empty for the configured default; `priority` runs from 1 (last) to
-        10 (first); `params` are OpenAI's own (`temperature`, `max_tokens`, …), sent as they are. Returns OpenAI's
-        completion object as a dict; with `stream=True` an asynchronous iterator over its chunks, as dicts: read it to
-        its end, or `await …aclose()`. With `commit="whole"` the first chunk comes once the whole answer is there and
-        sound; a broken one begins again elsewhere, unseen. Raises the errors of `ai_client.errors`.
+        10 (first); `fresh` asks for an answer that no cache gives, and that none keeps; `params` are OpenAI's own
+        (`temperature`, `max_tokens`, …), sent as they are. Returns OpenAI's completion object as a dict; with
+        `stream=True` an asynchronous iterator over its chunks, as dicts: read it to its end, or `await …aclose()`. With
+        `commit="whole"` the first chunk comes once the whole answer is there and sound; a broken one begins again
+        elsewhere, unseen.
+
+        The shapes are those of https://platform.openai.com/docs/api-reference/chat. Raises `InvalidRequestError` for
+        what cannot be sent, `RateLimitedError` where quota comes too late, `UpstreamError` where the provider failed
+        for good, and the others of docs/reference/errors.md; iterating over chunks raises them as well.
         """
         body: dict[str, Any] = {"model": model, "messages": _listed(messages), **params}
         if stream:
             body["stream"] = True
-        reply, _ = await self.ask(Endpoint.CHAT, body, priority=priority, commit=commit)
+        reply, _ = await self.ask(Endpoint.CHAT, body, priority=priority, commit=commit, fresh=fresh)
         if reply.stream is not None:
             return Chunks(reply.stream)
         return _decoded(reply)
@@ -146,7 +160,12 @@ class AsyncAIClient:
         priority: int = 5,
         **params: Any,
     ) -> dict[str, Any]:
-        """Embed one text or several. Returns OpenAI's list object as a dict: `["data"][i]["embedding"]`."""
+        """Embed one text or several, the vectors in the order of the texts.
+
+        Parameters and errors are those of `chat_completion`. Returns OpenAI's list object as a dict, in which
+        `["data"][i]["embedding"]` is a list of floats, or base64 where `encoding_format="base64"` asks for it. The
+        shape is that of https://platform.openai.com/docs/api-reference/embeddings.
+        """
         texts = input if isinstance(input, str) else list(input)
         reply, _ = await self.ask(Endpoint.EMBEDDINGS, {"model": model, "input": texts, **params}, priority=priority)
         return _decoded(reply)
@@ -185,12 +204,19 @@ class AsyncAIClient:
         headers: Sequence[tuple[bytes, bytes]] = (),
         tag: str = "",
         commit: str = "",
+        fresh: bool = False,
     ) -> tuple[Reply, Record]:
         """One call of any endpoint: what all the others come down to.
 
-        `body` is a JSON object, or its bytes, which travel as they are. Returns the reply and the record of what
-        happened (target, attempts, cost in nano-dollars, …), which is complete once a stream has ended. `commit` says
-        when a streamed answer is given out: with its `first_content`, or `whole`; empty: as configured.
+        `body` is a JSON object, or its bytes, which travel as they are. `priority` runs from 1 to 10, 0 for the usual
+        one; `timeout` is what the call may take in all, in seconds; `path` (below the base URL) and `method` are for
+        `Endpoint.OTHER`; `headers`, their names in lower case, go to the provider; `tag` is the label under which the
+        cost is booked. `commit` says when a streamed answer is given out: with its `first_content`, or `whole`; empty:
+        as configured. `fresh` asks for an answer that no cache gives.
+
+        Returns the reply and the record of what happened (target, attempts, cost in nano-dollars, times in
+        nanoseconds), which is complete once a stream has ended. Raises the errors of `ai_client.errors`, and
+        RuntimeError once the client is closed.
         """
         if self._closed:
             raise RuntimeError("this client is closed: make another")
@@ -199,15 +225,20 @@ class AsyncAIClient:
                 body = msgspec.json.encode(body)
             except TypeError as error:
                 raise InvalidRequestError(f"the request cannot be written as JSON: {error}") from None
-        ask = Ask(endpoint, path, method, list(headers), priority=priority, timeout=timeout, tag=tag, commit=commit)
+        ask = Ask(endpoint, path, method, list(headers), "", priority, timeout, fresh, tag, commit)
         record = self._service.record(ask, body, LOCAL_APP)
         return await self._service.answer(ask, body, LOCAL_APP, record), record
 
     # ---- the rest
 
     def get_stats(self) -> dict[str, Any]:
-        """What this client has done: `requests` and `errors` by model, `total_requests`, `total_errors`, `error_rate`
-        (0 to 1), `avg_latency_ms`, and percentiles of the latency in milliseconds.
+        """What this client has done since it was made.
+
+        `requests` (answered) and `errors` (failed) are counts by model; `total_requests` is both together,
+        `total_errors` the failed, `error_rate` their share, 0 to 1. `avg_latency_ms`, `p50_latency_ms`,
+        `p95_latency_ms` and `p99_latency_ms` are milliseconds from asking to the end of the answer, of answered calls,
+        the percentiles within 0.8 %. `attempt_failures` counts attempts that failed, `cache_hits` calls that the cache
+        answered; `input_tokens`, `output_tokens` and `cost_usd` (US dollars) add up what was spent.
         """
         return dict(self._shared.stats.snapshot())
 

@@ -7,12 +7,12 @@ through its successor `httpx2`; both have the same transport interface, and the 
 from __future__ import annotations
 
 import importlib
-from collections.abc import AsyncIterator, Iterator, Mapping
-from typing import Any
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from typing import Any, TypeVar
 
 from ai_client.answers import error_event, error_headers, error_json, told, told_whole
 from ai_client.client import AsyncAIClient
-from ai_client.errors import AIClientError
+from ai_client.errors import AIClientError, InvalidRequestError
 from ai_client.model.record import Record
 from ai_client.model.reply import Reply, Stream
 from ai_client.model.request import Endpoint
@@ -29,6 +29,8 @@ except ModuleNotFoundError as missing:
 _legacy = not hasattr(importlib.import_module("openai._base_client"), "httpx2")
 _httpx: Any = importlib.import_module("httpx" if _legacy else "httpx2")
 
+N = TypeVar("N")
+
 _BASE_URL = "http://ai-client.invalid/v1"
 """RFC 2606: a name that cannot be reached, should a request ever slip past the transport."""
 
@@ -41,8 +43,12 @@ def get_async_client(client: AsyncAIClient | None = None, **options: Any) -> ope
     """The SDK's `AsyncOpenAI`, running on `client` (default: a new `AsyncAIClient()` from the node's configuration).
 
     `api_key` and `base_url` are those of the new `AsyncAIClient`, further `options` go to the SDK. Its own retries are
-    off: the pipeline retries. Closing it closes the client. Raises TypeError for a key or URL beside a `client`, which
-    has its own.
+    off: the pipeline retries. Its timeout (seconds) bounds a call in all, and `extra_headers` mean what the daemon
+    takes them for (`x-priority`, `x-ai-client-timeout`, `x-ai-client-tag`, `x-ai-client-commit`, `cache-control`; see
+    docs/reference/http.md). Shapes and errors are the SDK's, an error's status and code those of
+    docs/reference/errors.md. Closing it closes the client.
+
+    Raises `ConfigurationError`, and TypeError for a key or URL beside a `client`, which has its own.
     """
     ours = _taken(options)
     if client is not None and ours:
@@ -55,8 +61,8 @@ def get_async_client(client: AsyncAIClient | None = None, **options: Any) -> ope
 def get_client(**options: Any) -> openai.OpenAI:
     """The SDK's `OpenAI`, running on an `AsyncAIClient` made from the node's configuration, in a thread of its own.
 
-    `api_key` and `base_url` are that client's, further `options` go to the SDK. Its own retries are off: the pipeline
-    retries. Close it when done.
+    `api_key` and `base_url` are that client's, further `options` go to the SDK; retries, timeout, headers and errors
+    are as with `get_async_client`. Close it when done. Raises `ConfigurationError`.
     """
     ours = _taken(options)
     transport = _SyncTransport(LoopThread(), ours)
@@ -158,23 +164,37 @@ async def _next(stream: Stream) -> bytes | None:
 Answer = tuple[int, list[tuple[bytes, bytes]], bytes, Stream | None]
 
 
+def _number(request: Any, name: str, kind: Callable[[str], N], default: N) -> N:
+    """What a header says, as the daemon would take it. Raises `InvalidRequestError`."""
+    said = request.headers.get(name)
+    if said is None:
+        return default
+    try:
+        return kind(said)
+    except ValueError:
+        raise InvalidRequestError(f"the header {name} is not a number", param=name) from None
+
+
 async def _ask(client: AsyncAIClient, request: Any, body: bytes) -> Answer:
     path = request.url.raw_path.decode("ascii").removeprefix("/v1")
     endpoint = _ENDPOINTS.get(path, Endpoint.OTHER) if request.method == "POST" else Endpoint.OTHER
     headers = forwarded([(name.lower(), value) for name, value in request.headers.raw])
-    priority = request.headers.get("x-priority", "0")
+    freshness = request.headers.get("cache-control", "")
+    patience: float | None = request.extensions.get("timeout", {}).get("read")
     record: Record | None = None
     try:
         reply: Reply
         reply, record = await client.ask(
             endpoint,
             body,
-            priority=int(priority) if priority.isdigit() else 0,
-            timeout=request.extensions.get("timeout", {}).get("read"),
+            priority=_number(request, "x-priority", int, 0),
+            timeout=_number(request, "x-ai-client-timeout", float, patience),
             path=path,
             method=request.method,
             headers=headers,
+            tag=request.headers.get("x-ai-client-tag", "")[:64],
             commit=request.headers.get("x-ai-client-commit", ""),
+            fresh="no-cache" in freshness or "no-store" in freshness,
         )
     except AIClientError as error:
         return error.status, error_headers(error), error_json(error), None

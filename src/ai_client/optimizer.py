@@ -81,7 +81,10 @@ class CostOptimizer:
         self._models = dict(models)
 
     def classify_complexity(self, prompt: str) -> QueryComplexity:
-        """How hard `prompt` looks, by the rules of `ai_client.routing.complexity`."""
+        """How hard `prompt` (its text) looks: by patterns of words, not by a model. Any text has an answer.
+
+        The patterns stand in `ai_client.routing.complexity`; `auto` chooses by the same ones.
+        """
         return classify(prompt)
 
     def select_model(self, complexity: QueryComplexity, force_model: str | None = None) -> tuple[str, float]:
@@ -95,7 +98,7 @@ class CostOptimizer:
         return model, (price.input + price.output) / 2 / 1000 / NANO_PER_USD
 
     def calculate_cost(self, model: str, input_tokens: int, output_tokens: int) -> float:
-        """What a call costs, in US dollars.
+        """What a call of so many tokens costs, in US dollars, at this optimizer's prices; none of them were cached.
 
         Raises `UnknownModelError` when the model's price is not known, ValueError for a negative number of tokens.
         """
@@ -119,7 +122,8 @@ class CostOptimizer:
 
         Assumes that `shares` of the requests go to each model (together 1), that all requests are alike in tokens, and
         one price for input and output: `usd_per_million` a model, `current_usd_per_1k` now (by default that of
-        `current_provider`, see `CURRENT_USD_PER_1K`). A model without a price there costs the mean of its two prices.
+        `current_provider`, see `CURRENT_USD_PER_1K`). The shares and prices assumed are those of HolySheep's deployment
+        guides; they are no measurement. A model without a price there costs the mean of its two prices.
 
         Returns US dollars rounded to cents (`current_monthly_cost`, `holy_sheep_monthly_cost`, `monthly_savings`, which
         is negative when it costs more), `savings_percent` of the current cost (0 when that is 0), and `breakdown`, the
@@ -162,7 +166,10 @@ class CostOptimizer:
 
 
 def calculate_cost(model: str, input_tokens: int, output_tokens: int, *, prices: PriceTable | None = None) -> float:
-    """What a call costs, in US dollars, at the shipped prices or those of `prices`.
+    """What a call of so many tokens costs, in US dollars, at the shipped prices or those of `prices`.
+
+    The shipped ones stand with their date and sources in src/ai_client/cost/prices.toml; a provider may have changed
+    its own since.
 
     Raises `UnknownModelError` when the model's price is not known, ValueError for a negative number of tokens.
     """

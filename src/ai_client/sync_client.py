@@ -104,7 +104,14 @@ class AIClient:
 
     @overload
     def chat_completion(
-        self, messages: Messages, model: str = ..., priority: int = ..., *, stream: Literal[False] = ..., **params: Any
+        self,
+        messages: Messages,
+        model: str = ...,
+        priority: int = ...,
+        *,
+        stream: Literal[False] = ...,
+        fresh: bool = ...,
+        **params: Any,
     ) -> dict[str, Any]: ...
 
     @overload
@@ -116,13 +123,17 @@ class AIClient:
         *,
         stream: Literal[True],
         commit: str = ...,
+        fresh: bool = ...,
         **params: Any,
     ) -> SyncChunks: ...
 
     def chat_completion(
         self, messages: Messages, model: str = "", priority: int = 5, *, stream: bool = False, **params: Any
     ) -> dict[str, Any] | SyncChunks:
-        """Answer a conversation: a dict, or with `stream=True` an iterator over its chunks; see `AsyncAIClient`."""
+        """Answer a conversation: a dict, or with `stream=True` an iterator over its chunks, as dicts.
+
+        Parameters (`commit` and `fresh` among them), shapes and errors are those of `AsyncAIClient.chat_completion`.
+        """
         if stream:
             chunks = self._thread.run(self._client.chat_completion(messages, model, priority, stream=True, **params))
             return SyncChunks(self._thread, chunks)
@@ -130,17 +141,17 @@ class AIClient:
         return answer
 
     def embeddings(self, input: str | Sequence[str], model: str, priority: int = 5, **params: Any) -> dict[str, Any]:  # noqa: A002
-        """Embed one text or several; see `AsyncAIClient.embeddings`."""
+        """Embed one text or several; shapes and errors as of `AsyncAIClient.embeddings`."""
         return self._thread.run(self._client.embeddings(input, model, priority, **params))
 
     def batch_process(
         self, requests: Sequence[Mapping[str, Any]], model: str = "", *, concurrency: int | None = None
     ) -> list[dict[str, Any] | AIClientError]:
-        """Answer many conversations; see `AsyncAIClient.batch_process`."""
+        """Answer many conversations, one entry for each, in order; see `AsyncAIClient.batch_process`."""
         return self._thread.run(self._client.batch_process(requests, model, concurrency=concurrency))
 
     def get_stats(self) -> dict[str, Any]:
-        """What this client has done; see `AsyncAIClient.get_stats`."""
+        """What this client has done since it was made; names and units as of `AsyncAIClient.get_stats`."""
         return self._client.get_stats()
 
     def close(self) -> None:

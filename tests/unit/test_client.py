@@ -74,6 +74,20 @@ def test_a_conversation(run: Run, tmp_path: Path) -> None:
     run(scene())
 
 
+def test_a_fresh_answer_is_none_that_was_kept(run: Run, tmp_path: Path) -> None:
+    async def scene() -> None:
+        async with library(tmp_path, sections={"caching": {"enabled": "yes"}}) as (simulator, client):
+            for fresh in (False, False, True):
+                await client.chat_completion(HELLO, fresh=fresh)
+                await asyncio.sleep(0)  # an answer is kept beside its caller's way
+            assert simulator.stats()["answered"] == 2
+            async with await client.chat_completion(HELLO, stream=True, fresh=True) as chunks:
+                assert [chunk async for chunk in chunks]
+            assert client.get_stats()["cache_hits"] == 1
+
+    run(scene())
+
+
 def test_another_provider_can_be_named(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     async def scene() -> None:
         async with simulated() as simulator:

@@ -40,14 +40,38 @@ def test_the_request_travels_and_the_sdks_own_key_does_not(run: Run, tmp_path: P
     run(scene())
 
 
-def test_a_priority_that_makes_no_sense_is_the_usual_one(run: Run, tmp_path: Path) -> None:
+def test_headers_mean_what_they_mean_to_the_daemon(run: Run, tmp_path: Path) -> None:
+    async def scene() -> None:
+        async with (
+            simulated("stall@model=gpt-4.1") as simulator,
+            AsyncAIClient(config=write_config(tmp_path, simulator.url, {"caching": {"enabled": "yes"}})) as ours,
+            get_async_client(ours) as client,
+        ):
+            create = client.chat.completions.with_raw_response.create
+            found = []
+            for headers in ({}, {}, {"cache-control": "no-cache"}, {"cache-control": "no-store"}):
+                answer = await create(model="deepseek-v3.2", messages=HELLO, extra_headers=headers)
+                found.append(answer.headers.get("x-ai-client-cache"))
+                await asyncio.sleep(0)  # an answer is kept beside its caller's way
+            assert found == ["miss", "hit", None, None]
+            assert simulator.stats()["answered"] == 3
+            with pytest.raises(openai.APIStatusError) as caught:
+                await create(model="gpt-4.1", messages=HELLO, extra_headers={"x-ai-client-timeout": "0.1"})
+            assert caught.value.status_code == 504
+
+    run(scene())
+
+
+@pytest.mark.parametrize("header", ["x-priority", "x-ai-client-timeout"])
+def test_a_header_that_is_no_number_is_refused(run: Run, tmp_path: Path, header: str) -> None:
     async def scene() -> None:
         async with (
             recorder() as upstream,
             get_async_client(AsyncAIClient(config=write_config(tmp_path, upstream.url))) as client,
         ):
-            await client.chat.completions.create(model="gpt-4.1", messages=HELLO, extra_headers={"x-priority": "high"})
-            assert len(upstream.requests) == 1
+            with pytest.raises(openai.BadRequestError, match=f"the header {header} is not a number"):
+                await client.chat.completions.create(model="gpt-4.1", messages=HELLO, extra_headers={header: "high"})
+            assert upstream.requests == []
 
     run(scene())
 

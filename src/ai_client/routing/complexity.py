@@ -25,7 +25,7 @@ _SHORT: Final = 300
 
 
 class QueryComplexity(enum.Enum):
-    """How hard a prompt looks."""
+    """How hard a prompt looks, by the rules of this module: `simple`, `moderate` or `complex`."""
 
     SIMPLE = "simple"
     MODERATE = "moderate"
