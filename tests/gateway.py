@@ -143,6 +143,7 @@ async def child(
     try:
         said = (await process.stderr.readline()).decode().strip()
         assert said.startswith("ai-client serves on "), said + (await process.stderr.read()).decode()
+        assert (await process.stderr.readline()).startswith(b"its logs are in ")
         yield Child(process, said)
     finally:
         if process.returncode is None:

@@ -58,6 +58,8 @@ class Shared:
         self.ledger = ledger
         self.journal = journal
         self.stats = StatsSink()
+        self.log_dir: Path | None = None
+        """Where log files are written; None where messages go to standard error."""
         self.metrics: MetricsSink | None = None
         self.cache: CacheBackend | None = None
         self.sinks: list[Sink] = [LedgerSink(ledger)]
@@ -162,9 +164,12 @@ def open_daemon(config: Config) -> Shared:
     loop = asyncio.get_running_loop()
     logging = config.logging
     level, style = Level[logging.level], Style(logging.format)
-    writers = {name: LineWriter(_destination(config, name, clock), clock, loop) for name in ("daemon", "calls")}
+    destinations = {name: _destination(config, name, clock) for name in ("daemon", "calls")}
+    writers = {name: LineWriter(each, clock, loop) for name, each in destinations.items()}
     journal = Journal(writers["daemon"], clock, level=level, style=style)
     shared = Shared(clock, random.Random(), Ledger(_ledger_backend(config)), journal)
+    if any(isinstance(each, LogFile) for each in destinations.values()):
+        shared.log_dir = logging.log_dir
     shared.cache = _cache(config, clock, journal)
     shared.quota.share(config, config.fleet.node_name, shared.fleet_mode)
     if config.monitoring.enable_metrics:

@@ -15,6 +15,7 @@ from typing import Any, Self
 import httpx
 import pytest
 
+from ai_client.config.load import load
 from ai_client.daemon.listen import parse_address
 from ai_client.errors import ConfigurationError
 from tests.gateway import (
@@ -253,7 +254,7 @@ def test_sockets_that_systemd_opened(run: Run, tmp_path: Path) -> None:
                 raw.send(get("/health/live"))
                 assert (await raw.answer()).status == 200
             process.terminate()
-            assert await process.stderr.read() == b""
+            assert (await process.stderr.read()).decode() == told_of_logs(config)
             assert await process.wait() == 0
 
     run(scene())
@@ -266,9 +267,10 @@ def test_what_is_doubtful_is_told_at_the_start(run: Run, tmp_path: Path) -> None
             *(COMMAND, "serve", "--config", str(config), "--listen", "127.0.0.1:0"), stderr=asyncio.subprocess.PIPE
         )
         assert process.stderr is not None
-        said = [(await process.stderr.readline()).decode() for _ in range(2)]
+        said = [(await process.stderr.readline()).decode() for _ in range(3)]
         assert said[0].startswith("ai-client serves on ")
-        assert said[1].startswith("warning: provider holysheep: verify_ssl = false")
+        assert said[1] == told_of_logs(config)
+        assert said[2].startswith("warning: provider holysheep: verify_ssl = false")
         process.terminate()
         assert await process.wait() == 0
 
@@ -305,6 +307,11 @@ def test_what_everybody_could_reach_is_refused(run: Run, tmp_path: Path) -> None
         assert "write HOST:PORT, [IPv6]:PORT, https://HOST:PORT or unix:PATH" in said
 
     run(scene())
+
+
+def told_of_logs(config: Path) -> str:
+    """The line in which a daemon says at its start where its logs are."""
+    return f"its logs are in {load(config, {}).config.logging.log_dir}: daemon.log and calls.log\n"
 
 
 async def outcome(config: Path, *arguments: str) -> tuple[int, str]:

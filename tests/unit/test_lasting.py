@@ -59,9 +59,12 @@ def test_logs_go_where_they_can(run: Run, tmp_path: Path, capfd: pytest.CaptureF
         (tmp_path / "file").write_text("")
         for logging in ({"destination": "stderr"}, {"destination": "auto", "log_dir": tmp_path / "file" / "logs"}):
             async with opened(tmp_path, {"logging": logging}) as shared:
+                assert shared.log_dir is None
                 shared.journal.warning("here", at=str(logging["destination"]))
         said = [json.loads(line) for line in capfd.readouterr().err.splitlines()]
         assert [line["at"] for line in said] == ["stderr", "auto"]
+        async with opened(tmp_path, {"logging": {"destination": "auto", "log_dir": tmp_path / "logs"}}) as shared:
+            assert shared.log_dir == tmp_path / "logs"
 
     run(scene())
 

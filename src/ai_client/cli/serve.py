@@ -48,6 +48,8 @@ async def _serve(daemon: Daemon) -> None:
     gc.collect()
     gc.freeze()
     click.echo(f"ai-client serves on {', '.join(daemon.bound)}", err=True)
+    if daemon.log_dir is not None:  # else they are seen here
+        click.echo(f"its logs are in {daemon.log_dir}: daemon.log and calls.log", err=True)
     for warning in daemon.warnings:  # the log has them too, but whoever starts it by hand looks here
         click.echo(f"warning: {warning}", err=True)
     await daemon.wait()

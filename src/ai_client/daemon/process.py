@@ -67,6 +67,7 @@ class Daemon:
         self._reloading = False
         self._reload_again = False
         self.bound: list[str] = []
+        self.log_dir: Path | None = None
         self.warnings: tuple[str, ...] = ()
 
     async def start(self) -> None:
@@ -88,6 +89,7 @@ class Daemon:
                 sock.close()
             raise
         try:
+            self.log_dir = shared.log_dir
             self.warnings = loaded.warnings
             for warning in loaded.warnings:
                 shared.journal.warning("configuration", message=warning)
