@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import datetime as dt
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final
@@ -16,6 +16,7 @@ from rich.console import Console
 from rich.table import Table
 
 from ai_client.answers import usd
+from ai_client.build import prices
 from ai_client.cli.options import Options, config_option, json_option, load_config
 from ai_client.clock import SystemClock, local_day
 from ai_client.cost.base import Entry
@@ -26,6 +27,7 @@ _LAST: Final = "9999-12-31"
 _DAY_NS: Final = 86_400_000_000_000
 _WIDE: Final = 200  # columns where there is no terminal: nothing is cut off in a file
 _CENTS: Final = 2
+UNKNOWN: Final = "unknown"
 
 _KEYS: Final[Mapping[str, Callable[[Entry], str]]] = MappingProxyType(
     {
@@ -39,7 +41,10 @@ _KEYS: Final[Mapping[str, Callable[[Entry], str]]] = MappingProxyType(
 
 
 class Sum(msgspec.Struct):
-    """What was spent under one name; `cost_nano` is in nano-dollars, `cached_input_tokens` part of `input_tokens`."""
+    """What was spent under one name; `cost_nano` is in nano-dollars, `cached_input_tokens` part of `input_tokens`.
+
+    `unpriced` counts calls of models without a price: what they cost is not known, and not in `cost_nano`.
+    """
 
     name: str
     calls: int = 0
@@ -48,15 +53,18 @@ class Sum(msgspec.Struct):
     cached_input_tokens: int = 0
     output_tokens: int = 0
     cost_nano: int = 0
+    unpriced: int = 0
 
-    def add(self, entry: Entry) -> None:
-        """Count a row of the ledger."""
+    def add(self, entry: Entry, *, priced: bool) -> None:
+        """Count a row of the ledger; `priced` says whether its model has a price."""
         self.calls += entry.calls
         self.errors += entry.errors
         self.input_tokens += entry.input_tokens
         self.cached_input_tokens += entry.cached_input_tokens
         self.output_tokens += entry.output_tokens
         self.cost_nano += entry.cost_nano
+        if not (priced or entry.cost_nano) and entry.input_tokens + entry.output_tokens:
+            self.unpriced += max(entry.calls - entry.errors, 1)  # lost attempts are no calls, but spent all the same
 
 
 class _Day(click.ParamType[str]):
@@ -105,10 +113,10 @@ def costs(options: Options, since: str, until: str, by: str, *, as_json: bool) -
             raise click.ClickException(str(error)) from None
         finally:
             asyncio.run(shared.close())
-    rows = _summed(entries, _KEYS[by])
-    total = Sum("total")
-    for entry in entries:
-        total.add(entry)
+    table = prices(config)
+    priced = {entry.model for entry in entries if table.lookup(entry.model) is not None}
+    rows = _summed(entries, _KEYS[by], priced)
+    (total,) = _summed(entries, lambda _: "total", priced) or [Sum("total")]
     if as_json:
         bounds = {"since": since if since != _FIRST else None, "until": until if until != _LAST else None}
         span = {"ledger": str(path), **bounds, "by": by}
@@ -119,6 +127,8 @@ def costs(options: Options, since: str, until: str, by: str, *, as_json: bool) -
         if not console.is_terminal:
             console = Console(width=_WIDE)
         console.print(_table(rows, total, by))
+        if total.unpriced:
+            click.echo(f"{UNKNOWN}, +: there are calls of models without a price; give it in [model_costs]", err=True)
     else:
         click.echo(f"Nothing is booked{_span(since, until)} in {path}.")
 
@@ -131,12 +141,12 @@ def _there(path: Path) -> bool:
         raise click.ClickException(f"the cost ledger {path} cannot be read: {error.strerror}") from None
 
 
-def _summed(entries: Iterable[Entry], key: Callable[[Entry], str]) -> list[Sum]:
-    """A sum for each name; days in their order, others by what they cost."""
+def _summed(entries: Iterable[Entry], key: Callable[[Entry], str], priced: Container[str]) -> list[Sum]:
+    """A sum for each name; days in their order, others by what they cost. `priced` holds the models with a price."""
     sums: dict[str, Sum] = {}
     for entry in entries:
         name = key(entry)
-        sums.setdefault(name, Sum(name)).add(entry)
+        sums.setdefault(name, Sum(name)).add(entry, priced=entry.model in priced)
     if key is _KEYS["day"]:
         return sorted(sums.values(), key=lambda one: one.name)
     return sorted(sums.values(), key=lambda one: (-one.cost_nano, one.name))
@@ -160,8 +170,15 @@ def _cells(row: Sum, decimals: int) -> dict[str, str]:
         "tokens in": f"{row.input_tokens:,}",
         "cached": f"{row.cached_input_tokens:,}",
         "tokens out": f"{row.output_tokens:,}",
-        "USD": _dollars(row.cost_nano, decimals),
+        "USD": _known(row, decimals),
     }
+
+
+def _known(row: Sum, decimals: int) -> str:
+    """The dollars, and whether there are more that nobody knows of."""
+    if row.unpriced and not row.cost_nano:
+        return UNKNOWN
+    return _dollars(row.cost_nano, decimals) + ("+" if row.unpriced else "")
 
 
 def _dollars(nano: int, decimals: int = 0) -> str:

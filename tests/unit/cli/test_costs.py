@@ -23,7 +23,10 @@ DAY_NS = 86_400_000_000_000
 def conf(tmp_path: Path) -> Path:
     """A configuration with a ledger, still empty."""
     path = tmp_path / "a.conf"
-    path.write_text(f"[api]\nprovider = p\napi_key = hs_k\n[costs]\nledger = {tmp_path / 'ledger'}\n")
+    path.write_text(
+        "[api]\nprovider = p\napi_key = hs_k\nmodels = *\n[model_costs]\na = 1\nb = 1\nclaude-sonnet-4.5 = 15\n"
+        f"[costs]\nledger = {tmp_path / 'ledger'}\n"
+    )
     return path
 
 
@@ -60,6 +63,18 @@ def test_a_table_by_model_with_a_total(conf: Path) -> None:
         ["a", "1", "0", "1,000", "300", "20", "1.500000000"],
         ["total", "3", "1", "3,000", "900", "60", "3.500000001"],
     ]
+
+
+def test_what_a_model_without_a_price_cost_is_unknown_and_not_nothing(conf: Path) -> None:
+    free = record("c", 0, error="refused")  # it failed, and used nothing
+    free.usage = Usage()
+    book(conf, record("a", 1_500_000_000), record("c", 0), record("c", 0), free)
+    result = show(conf)
+    assert [[row[0], row[-1]] for row in rows(result)[1:]] == [["a", "1.50"], ["c", "unknown"], ["total", "1.50+"]]
+    assert result.stderr == "unknown, +: there are calls of models without a price; give it in [model_costs]\n"
+    told = json.loads(show(conf, "--json").stdout)
+    assert [row["unpriced"] for row in (*told["rows"], told["total"])] == [0, 2, 2]
+    assert show(conf, "--by", "day").stdout.count("1.50+") == 2
 
 
 def test_a_usual_terminal_folds_no_name(conf: Path, monkeypatch: pytest.MonkeyPatch) -> None:
