@@ -224,6 +224,25 @@ def test_a_reload_says_what_wants_a_restart(run: Run, tmp_path: Path) -> None:
     run(scene())
 
 
+def test_a_reload_takes_over_which_answers_are_kept(run: Run, tmp_path: Path) -> None:
+    """And does not say that this wants a restart."""
+
+    async def scene() -> None:
+        async with simulated() as simulator:
+            kept = {"enabled": "yes", "persistent": "no"}
+            config = write_config(tmp_path, simulator.url, {"caching": kept})
+            async with serving(config) as (daemon, url), httpx.AsyncClient(base_url=url) as client:
+                found = [(await client.post(CHAT, json=ASK)).headers.get("x-ai-client-cache") for _ in range(2)]
+                for change in ({"ttl_seconds": "0"}, {"scope": "deterministic"}):
+                    write_config(tmp_path, simulator.url, {"caching": kept | change})
+                    await daemon.reload()
+                    found.append((await client.post(CHAT, json=ASK)).headers.get("x-ai-client-cache"))
+                assert found == ["miss", "hit", None, None]
+        assert (tmp_path / "logs" / "daemon.log").read_text().count('"after_restart":""') == 2
+
+    run(scene())
+
+
 def test_sockets_that_systemd_opened(run: Run, tmp_path: Path) -> None:
     """LISTEN_FDS: both kinds, handed over from descriptor 3 on, through a shell that knows its own pid."""
 

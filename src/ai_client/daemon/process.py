@@ -289,7 +289,11 @@ def _exports(config: Config) -> bool:
 
 
 def _lasting(config: Config, section: str) -> object:
-    """What a reload leaves alone of a section: certificate, budget and the rule for unknown prices it takes over."""
+    """What a reload leaves alone of a section. It takes over which answers are kept, and how long, the certificate,
+    budgets and the rule for unknown prices.
+    """
+    if section == "caching":
+        return structs.replace(config.caching, ttl_seconds=0, scope="")
     if section == "costs":
         return config.costs.ledger
     if section == "daemon":
