@@ -103,11 +103,13 @@ def _rounds(
     shorten = 0.5 if lab.quick else 1.0
     for contestant in contestants:
         load.run(wrk, lab.folder, contestant, min(_WARM_SECONDS, 2 * seconds[contestant.name]) * shorten, core=core)
+        contestant.settle()
     found: dict[str, list[Load]] = {contestant.name: [] for contestant in contestants}
     for _ in range(rounds):
         for contestant in contestants:
             result = load.run(wrk, lab.folder, contestant, seconds[contestant.name] * shorten, core=core)
             found[contestant.name].append(result)
+            contestant.settle()
     return found
 
 
