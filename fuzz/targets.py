@@ -19,11 +19,12 @@ from ai_client.config.snapshot import Config
 from ai_client.errors import AIClientError, BrokenReplyError, ConfigurationError, InvalidRequestError
 from ai_client.model.parse import parse
 from ai_client.model.request import Endpoint
-from ai_client.transport.connection import ClientConnection, Timeouts
+from ai_client.transport.connection import ClientConnection
 from ai_client.transport.exchange import Request
 from ai_client.transport.outbox import Outbox
 from ai_client.transport.request_reader import Arriving, Refusal, RequestReader, ServerLimits
 from ai_client.transport.sse import Event, EventParser
+from ai_client.transport.timer import Timeouts
 
 _CUTS: Final = 4
 _BYTEWISE: Final = 512  # bytes; longer input is cut in a few places only

@@ -12,11 +12,11 @@ from typing import Any, Self
 
 import msgspec
 
-from ai_client.transport.connection import Timeouts
 from ai_client.transport.exchange import Exchange, Handler, Request
 from ai_client.transport.http import Header
 from ai_client.transport.pool import Origin, Pool, PoolSettings
 from ai_client.transport.server import Server, ServerLimits
+from ai_client.transport.timer import Timeouts
 
 CERTIFICATES = Path(__file__).parent / "certificates"
 PATIENT = Timeouts(20.0, 20.0, 20.0)

@@ -11,9 +11,9 @@ from pathlib import Path
 import httpx
 import pytest
 
-from ai_client.transport.connection import Incoming
 from ai_client.transport.exchange import Exchange, Request
 from ai_client.transport.http import HOP_BY_HOP
+from ai_client.transport.incoming import Incoming
 from ai_client.transport.pool import Origin, Pool, PoolSettings
 from ai_client.transport.server import ServerLimits
 from ai_client.transport.tls import client_context

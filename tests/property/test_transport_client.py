@@ -12,8 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ai_client.errors import BrokenReplyError
-from ai_client.transport.connection import ClientConnection, Timeouts
+from ai_client.transport.connection import ClientConnection
 from ai_client.transport.outbox import Outbox
+from ai_client.transport.timer import Timeouts
 
 Outcome = tuple[object, ...]
 

@@ -15,8 +15,9 @@ import pytest
 import uvloop
 
 from ai_client.errors import BrokenReplyError, ConnectError, OverloadedError, UpstreamTimeoutError
-from ai_client.transport.connection import Incoming, Timeouts
+from ai_client.transport.incoming import Incoming
 from ai_client.transport.pool import Pool
+from ai_client.transport.timer import Timeouts
 from tests.wire import RawClient, Upstream, read_request, turns, until
 
 REQUESTS = 3000

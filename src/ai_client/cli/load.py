@@ -20,11 +20,11 @@ from ai_client.cost.prices import Price
 from ai_client.errors import AIClientError
 from ai_client.model.usage import Usage
 from ai_client.telemetry.stats import Latencies
-from ai_client.transport.connection import Timeouts
 from ai_client.transport.http import find_header
 from ai_client.transport.incoming import Incoming
 from ai_client.transport.pool import Pool
 from ai_client.transport.sse import DONE, EventParser
+from ai_client.transport.timer import Timeouts
 
 MOST_UNDER_WAY: Final = 50_000
 """Requests without an answer at once: further ones are not sent, and counted as errors."""

@@ -9,8 +9,8 @@ import msgspec
 from ai_client._version import __version__
 from ai_client.clock import Clock
 from ai_client.daemon.listen import parse_address
-from ai_client.transport.connection import Timeouts
 from ai_client.transport.pool import Origin, Pool, PoolSettings
+from ai_client.transport.timer import Timeouts
 from ai_client.transport.tls import client_context
 
 PATIENCE_S: Final = 3.0

@@ -44,15 +44,16 @@ class Bucket:
 
     def try_take(self, units: int, now_ns: int) -> bool:
         """Take `units` if they may be taken now: `wait_ns` and `take` in one, for the way of every call."""
-        level = self._level
+        capacity = self._capacity
         elapsed = now_ns - self._seen
+        level = self._level
         if elapsed > 0:
             self._seen = now_ns
             level += self._rate * elapsed
-            if level > self._capacity:  # noqa: PLR1730  min() costs a call
-                level = self._capacity
+            if level > capacity:  # noqa: PLR1730  min() costs a call
+                level = capacity
         need = units * self._period
-        if level < need and level < self._capacity:
+        if level < need and level < capacity:
             self._level = level
             return False
         self._level = level - need

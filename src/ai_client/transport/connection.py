@@ -13,9 +13,8 @@ from ai_client.errors import AIClientError, BrokenReplyError, ConnectError, Upst
 from ai_client.transport.http import Header, framing
 from ai_client.transport.incoming import Incoming
 from ai_client.transport.outbox import Outbox
+from ai_client.transport.plain_answer import read_plain
 from ai_client.transport.timer import NEVER, LazyTimer, Timeouts
-
-__all__ = ["ClientConnection", "Incoming", "Timeouts"]
 
 _DISCARD_TIME: Final = 1.0  # seconds for the end of an answer whose content is already complete
 _HIGH_WATER: Final = 256 * 1024  # bytes of a streamed answer kept for a slow reader before the provider has to wait
@@ -36,12 +35,12 @@ class ClientConnection(asyncio.Protocol):
 
     __slots__ = (
         "_answer_headers",
+        "_came",
         "_chunked",
         "_contentless",
         "_discarding",
         "_head",
         "_head_only",
-        "_head_size",
         "_headers",
         "_held",
         "_incoming",
@@ -91,7 +90,7 @@ class ClientConnection(asyncio.Protocol):
         self._status = 0
         self._headers: list[Header] = []  # being read
         self._answer_headers: list[Header] = []
-        self._head_size = 0
+        self._came = 0  # bytes of the answer that the parser has had
         self._head_only = False
         self._pieces: list[bytes] = []  # of an answer that is given out whole
         self._size = 0
@@ -133,9 +132,7 @@ class ClientConnection(asyncio.Protocol):
         if transport is None or transport.is_closing():
             raise self._never_sent()
         self.used += 1
-        self._status = self._head_size = self._size = self._unsent = 0
-        self._length = -1
-        self._chunked = self._discarding = False
+        self._unsent = 0
         self._head_only = wire.startswith(b"HEAD ")
         self._timeouts = timeouts
         now = self._loop.time()
@@ -229,6 +226,12 @@ class ClientConnection(asyncio.Protocol):
             if data.strip(b"\r\n"):  # line ends say nothing: the parser passes over them where they come with an answer
                 self.abort()
             return
+        whole = None if self._came or self._head_only else read_plain(data)
+        if whole is not None and len(whole[1]) <= self._max_body:
+            self._resolve(Incoming(200, *whole))
+            self._rest(keep=True)
+            return
+        self._came += len(data)
         sound = True
         try:
             self._parser.feed_data(data)
@@ -240,10 +243,8 @@ class ClientConnection(asyncio.Protocol):
             self._finish(sound)
         elif phase == _BODY:
             self._set_timer(self._loop.time() + self._timeouts.idle)
-        elif phase == _HEAD:
-            self._head_size += len(data)
-            if self._head_size > _MAX_HEAD:
-                self._break_off(BrokenReplyError(f"{self._where} answered with a head of more than {_MAX_HEAD} bytes"))
+        elif phase == _HEAD and self._came > _MAX_HEAD:
+            self._break_off(BrokenReplyError(f"{self._where} answered with a head of more than {_MAX_HEAD} bytes"))
 
     def resume_writing(self) -> None:
         if self._phase == _HEAD:  # a large request has left: the provider's turn begins now
@@ -253,7 +254,7 @@ class ClientConnection(asyncio.Protocol):
 
     def on_message_begin(self) -> None:
         if self._phase == _FINISH:
-            raise _SurplusError  # a second answer to one request: whoever came next would get it
+            raise BrokenReplyError("a second answer to one request: whoever came next would get it")
 
     def on_header(self, name: bytes, value: bytes) -> None:
         self._headers.append((name.lower(), value))
@@ -271,7 +272,7 @@ class ClientConnection(asyncio.Protocol):
         if self._head_only:
             raise _NoBody
         if not whole and self._length != 0:
-            incoming = self._incoming = Incoming(status, headers, self, b"")
+            incoming = self._incoming = Incoming(status, headers, b"", self)
             if not self._resolve(incoming):
                 incoming.close()
 
@@ -305,8 +306,6 @@ class ClientConnection(asyncio.Protocol):
             self._break_off(cause)
 
     def _finish(self, sound: bool) -> None:
-        self._phase = _NOTHING
-        self._timer.due = NEVER
         incoming = self._incoming
         if incoming is not None:
             self._incoming = None
@@ -315,12 +314,21 @@ class ClientConnection(asyncio.Protocol):
             pieces = self._pieces
             self._pieces = []
             body = pieces[0] if len(pieces) == 1 else b"".join(pieces)
-            self._resolve(Incoming(self._status, self._answer_headers, None, body))
+            self._resolve(Incoming(self._status, self._answer_headers, body))
+        self._status = self._came = self._size = 0
+        self._length = -1
+        self._chunked = self._discarding = False
+        self._rest(keep=sound and self._keeps)
+
+    def _rest(self, *, keep: bool) -> None:
+        """An answer is complete; another may be asked for on this connection, or none."""
+        self._phase = _NOTHING
+        self._timer.due = NEVER
         transport = self._transport
         if transport is None:
             return
         # a request whose body the provider did not wait for would run into the next one
-        if sound and self._keeps and not transport.get_write_buffer_size():
+        if keep and not transport.get_write_buffer_size():
             if self._paused:
                 self._paused = False
                 transport.resume_reading()
@@ -389,7 +397,3 @@ class ClientConnection(asyncio.Protocol):
 
 class _NoBody(Exception):
     """The answer to HEAD ends with its head, and llhttp cannot be told. It is too rare to keep a connection for."""
-
-
-class _SurplusError(Exception):
-    """More than one answer has come."""

@@ -33,7 +33,9 @@ class Incoming:
         "streamed",
     )
 
-    def __init__(self, status: int, headers: list[Header], connection: ClientConnection | None, body: bytes) -> None:
+    def __init__(
+        self, status: int, headers: list[Header], body: bytes, connection: ClientConnection | None = None
+    ) -> None:
         self.status = status
         self.headers = headers
         self.body = body

@@ -16,15 +16,16 @@ from urllib.parse import SplitResult, urlsplit
 import msgspec
 
 from ai_client.errors import AIClientError, ConnectError, OverloadedError, UpstreamTimeoutError
-from ai_client.transport.connection import ClientConnection, Incoming, Timeouts
+from ai_client.transport.connection import ClientConnection
 from ai_client.transport.dial import dial
+from ai_client.transport.incoming import Incoming
 from ai_client.transport.outbox import Outbox
 from ai_client.transport.proxy import Proxy, open_tunnel
-from ai_client.transport.timer import NEVER, LazyTimer
+from ai_client.transport.timer import NEVER, LazyTimer, Timeouts
 from ai_client.transport.tls import client_context
 
 # Seconds of rest after which the kernel is asked whether the connection has ended meanwhile. Under load the loop knows
-# by itself, and the question would be asked for every request.
+# by itself, and the question would be asked for every request. (One that is known to end refuses to send.)
 _TRUSTED_REST: Final = 0.1
 
 _Waiter = asyncio.Future[ClientConnection | None]
@@ -90,6 +91,7 @@ class Pool:
         self._waiters: OrderedDict[_Waiter, None] = OrderedDict()
         self._expiry: LazyTimer | None = None
         self._outbox: Outbox | None = None  # made with the first connection, on its loop
+        self._trusted = min(_TRUSTED_REST, settings.keepalive_expiry)
         self._retired = False
         self._closed = False
 
@@ -161,10 +163,8 @@ class Pool:
         while idle:
             connection = idle.pop()
             rest = connection.now() - connection.idle_since
-            if (
-                connection.usable
-                and rest < self._settings.keepalive_expiry
-                and (rest < _TRUSTED_REST or connection.silent)
+            if rest < self._trusted or (
+                rest < self._settings.keepalive_expiry and connection.usable and connection.silent
             ):
                 return connection
             connection.abort()

@@ -9,10 +9,11 @@ import pytest
 
 from ai_client.errors import BrokenReplyError, ConnectError, UpstreamTimeoutError
 from ai_client.transport import connection as room
-from ai_client.transport.connection import ClientConnection, Incoming, Timeouts
+from ai_client.transport.connection import ClientConnection
+from ai_client.transport.incoming import Incoming
 from ai_client.transport.outbox import Outbox
 from ai_client.transport.pool import Pool
-from ai_client.transport.timer import NEVER
+from ai_client.transport.timer import NEVER, Timeouts
 from tests.running import Run
 from tests.wire import PATIENT, RawClient, Talk, Upstream, always, answer_with, get, post, read_request, turns, until
 

@@ -7,7 +7,8 @@ import asyncio
 import pytest
 
 from ai_client.errors import BrokenReplyError, UpstreamTimeoutError
-from ai_client.transport.connection import Incoming, Timeouts
+from ai_client.transport.incoming import Incoming
+from ai_client.transport.timer import Timeouts
 from tests.running import Run
 from tests.wire import PATIENT, RawClient, Upstream, answer_with, post, read_request, turns, until
 
@@ -16,7 +17,7 @@ CHUNKED = answer_with(f"{HEAD}\nTransfer-Encoding: chunked")
 
 
 def test_a_whole_answer_is_complete_in_itself(run: Run) -> None:
-    incoming = Incoming(200, [(b"a", b"1")], None, b"body")
+    incoming = Incoming(200, [(b"a", b"1")], b"body")
 
     async def scene() -> None:
         assert not incoming.streamed

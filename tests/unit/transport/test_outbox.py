@@ -8,11 +8,12 @@ from typing import cast
 import pytest
 
 from ai_client.errors import ConnectError
-from ai_client.transport.connection import ClientConnection, Timeouts
+from ai_client.transport.connection import ClientConnection
 from ai_client.transport.exchange import Exchange, Request
 from ai_client.transport.outbox import Outbox
 from ai_client.transport.server import Server
 from ai_client.transport.server_connection import ServerConnection
+from ai_client.transport.timer import Timeouts
 from tests.running import Run
 from tests.wire import turns
 

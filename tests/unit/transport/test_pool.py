@@ -12,7 +12,7 @@ import pytest
 
 from ai_client.errors import BrokenReplyError, ConnectError, OverloadedError, UpstreamTimeoutError
 from ai_client.transport import pool as room
-from ai_client.transport.connection import Incoming
+from ai_client.transport.incoming import Incoming
 from ai_client.transport.pool import Origin, Pool, PoolSettings
 from ai_client.transport.tls import client_context
 from tests.running import Run

@@ -10,9 +10,9 @@ from typing import Any, cast
 import pytest
 
 from ai_client.errors import ConnectError, UpstreamTimeoutError
-from ai_client.transport.connection import Timeouts
 from ai_client.transport.pool import Origin, Pool, PoolSettings
 from ai_client.transport.proxy import Proxy, open_tunnel
+from ai_client.transport.timer import Timeouts
 from ai_client.transport.tls import client_context
 from tests.running import Run
 from tests.wire import (

@@ -20,8 +20,8 @@ from ai_client.providers.openai.judges import ChunkJudge, Judge, ResponseJudge
 from ai_client.providers.openai.refusals import blot, refusal
 from ai_client.providers.openai.stream import EventStream, RawStream
 from ai_client.providers.openai.wire import Wire
-from ai_client.transport.connection import Incoming
 from ai_client.transport.http import HOP_BY_HOP, find_header
+from ai_client.transport.incoming import Incoming
 from ai_client.transport.pool import Pool
 from ai_client.transport.retry_after import parse_retry_after
 from ai_client.transport.timer import NEVER, Timeouts

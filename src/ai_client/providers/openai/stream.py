@@ -9,7 +9,7 @@ from ai_client.model.reply import Drain, StreamEnd, Write, relay_each
 from ai_client.model.usage import Usage
 from ai_client.providers.openai.judges import Judge
 from ai_client.providers.openai.refusals import stream_error
-from ai_client.transport.connection import Incoming
+from ai_client.transport.incoming import Incoming
 from ai_client.transport.sse import Event, EventParser
 
 

@@ -20,7 +20,7 @@ class Fed(Incoming):
     """A streamed answer of the given pieces; then b"", or an error. Notes how it was let go."""
 
     def __init__(self, pieces: Iterable[bytes], error: BaseException | None = None) -> None:
-        super().__init__(200, [], None, b"")
+        super().__init__(200, [], b"")
         self.pieces = list(pieces)
         self.failure = error
         self.let_go = ""

@@ -28,8 +28,9 @@ from ai_client.providers.commit import AS_IT_COMES
 from ai_client.providers.openai.provider import OpenAIProvider, Patience
 from ai_client.providers.openai.wire import Wire
 from ai_client.testing import FakeClock
-from ai_client.transport.connection import Incoming, Timeouts
+from ai_client.transport.incoming import Incoming
 from ai_client.transport.pool import Origin, Pool, PoolSettings
+from ai_client.transport.timer import Timeouts
 from tests.calls import TARGET, make_attempt, make_call, make_record, streaming
 from tests.running import Run
 from tests.unit.pipeline.stages import read, stream_of
