@@ -80,7 +80,7 @@ def build(config: Config, shared: Shared) -> Service:
         continues=config.streams.continue_models,
         pools=_pools(config, shared, quotas),
     )
-    _warn(config, table, shared.journal)
+    _warn(config, shared.journal)
     service = Service(config, shared.clock, build_pipeline(parts), table, providers, shared.make_id)
     service.limits = shared.quota.state
     service.admission = shared.admission.set(config.admission)
@@ -114,10 +114,8 @@ def _budgets(config: Config, shared: Shared) -> Budgets | None:
     return budgets if budgets.on else None
 
 
-def _warn(config: Config, table: ModelTable, journal: Journal) -> None:
+def _warn(config: Config, journal: Journal) -> None:
     """Say what is configured and does not, or cannot, take effect."""
-    for unserved in table.unserved:
-        journal.warning("model_not_served", message=unserved)
     budgets = [config.costs.budget_usd_per_day, *(app.budget_usd_per_day for app in config.apps.values())]
     if config.costs.ledger is None and any(budget is not None for budget in budgets):
         journal.warning("budget_forgets", message="[costs] ledger = none: a restart begins every budget anew")

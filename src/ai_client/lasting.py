@@ -214,7 +214,7 @@ def _ledger_backend(config: Config) -> LedgerBackend:
     try:
         return SqliteLedger(path)
     except OSError as error:
-        raise ConfigurationError([f"[costs] ledger = {path}: {error}"]) from error
+        raise ConfigurationError([f"[costs] ledger = {path}: {error.strerror or error}"]) from error
 
 
 def _destination(config: Config, name: str, clock: Clock) -> Destination:
@@ -229,6 +229,6 @@ def _destination(config: Config, name: str, clock: Clock) -> Destination:
         file.descriptor()
     except OSError as error:
         if logging.destination == "file":
-            raise ConfigurationError([f"[logging] log_dir = {logging.log_dir}: {error}"]) from error
+            raise ConfigurationError([f"[logging] log_dir = {logging.log_dir}: {error.strerror}"]) from error
         return Stderr()
     return file

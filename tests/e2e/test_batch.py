@@ -385,9 +385,17 @@ def test_what_cannot_be_used_is_refused_before_anything_is_asked(tmp_path: Path,
                 (("in.jsonl", "-o", "out.jsonl", "--local", "x:1", "--direct"), "exclude one another"),
                 (("in.jsonl", "-o", "out.jsonl", "--priority", "11"), "11"),
                 (("in.jsonl", "-o", "out.jsonl", "--local", "x:1", "--token-file", "none"), "--token-file none"),
+                (
+                    ("in.jsonl", "-o", "out.jsonl", "--report", "notes.txt"),
+                    "--report notes.txt cannot be made: File exists",
+                ),
             ):
                 code, _, err = await ended(await here.start("batch", *arguments))
                 assert (code, said in err) == (2, True), err
+            with (tmp_path / "all.jsonl").open("wb") as all_in_one:  # the summary would be written over answers
+                process = await here.start("batch", "in.jsonl", "-o", "all.jsonl", stdout=all_in_one.fileno())
+                code, _, err = await ended(process)
+            assert (code, "all.jsonl is standard output" in err) == (2, True), err
             assert (tmp_path / "notes.txt").read_text() == "my only copy"
             assert here.provider.requests == []
 
@@ -468,9 +476,9 @@ def test_a_report_is_left_where_it_was_asked_for(tmp_path: Path, run: Run) -> No
             assert (code, "pip install 'ai-client[report]'" in err) == (0, True), err
             assert {path.name for path in (tmp_path / "plain").iterdir()} == {"report.html", "summary.json"}
 
-            (tmp_path / "file").touch()
-            code, _, err = await here.batch("--direct", "--report", "file")
-            assert (code, "file: File exists" in err) == (3, True), err
+            (tmp_path / "blocked" / "summary.json").mkdir(parents=True)
+            code, _, err = await here.batch("--direct", "--report", "blocked")
+            assert (code, "blocked/summary.json: Is a directory" in err) == (3, True), err
 
     run(scene())
 

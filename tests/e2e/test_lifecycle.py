@@ -287,11 +287,11 @@ def test_what_is_doubtful_is_told_at_the_start(run: Run, tmp_path: Path) -> None
         )
         assert process.stderr is not None
         said = [(await process.stderr.readline()).decode() for _ in range(3)]
+        process.terminate()
+        assert await process.wait() == 0
         assert said[0].startswith("ai-client serves on ")
         assert said[1] == told_of_logs(config)
         assert said[2].startswith("warning: provider holysheep: verify_ssl = false")
-        process.terminate()
-        assert await process.wait() == 0
 
     run(scene())
 
@@ -421,7 +421,8 @@ def test_the_port_for_prometheus(run: Run, tmp_path: Path) -> None:
             config = write_config(tmp_path, "http://127.0.0.1:1/v1", {"monitoring": {"metrics_port": port}})
             async with serving(config) as (_, url), httpx.AsyncClient(base_url=url) as client:
                 assert (await client.get("/metrics")).status_code == 200  # the port is taken: that stops nobody
-            assert "metrics_port_unavailable" in (tmp_path / "logs" / "daemon.log").read_text()
+            log = (tmp_path / "logs" / "daemon.log").read_text()
+            assert f'"message":"cannot listen on 127.0.0.1:{port}: Address already in use; ' in log
         async with serving(config), httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}") as client:
             answer = await client.get("/metrics")
             assert answer.status_code == 200

@@ -69,6 +69,17 @@ def test_logs_go_where_they_can(run: Run, tmp_path: Path, capfd: pytest.CaptureF
     run(scene())
 
 
+def test_a_log_that_must_be_a_file_and_cannot(run: Run, tmp_path: Path) -> None:
+    async def scene() -> None:
+        (tmp_path / "file").write_text("")
+        with pytest.raises(ConfigurationError) as caught:
+            async with opened(tmp_path, {"logging": {"destination": "file", "log_dir": tmp_path / "file" / "logs"}}):
+                pass
+        assert caught.value.problems == (f"[logging] log_dir = {tmp_path}/file/logs: Not a directory",)
+
+    run(scene())
+
+
 def test_a_ledger_that_cannot_be_had(run: Run, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     config = configured(tmp_path, {"costs": {"ledger": tmp_path / "file" / "ledger.db"}})

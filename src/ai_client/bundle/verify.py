@@ -62,7 +62,7 @@ def _sums(folder: Path) -> list[str]:
     if not listed.is_file():
         return [f"missing: {release.SUMS}"]
     wrong = []
-    for line in listed.read_text("utf-8").splitlines():
+    for line in listed.read_text("utf-8", "replace").splitlines():
         digest, _, name = line.partition("  ")
         path = folder / name
         if not path.is_file():

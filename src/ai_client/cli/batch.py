@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import importlib
 import importlib.util
+import os
 import random
 import signal
 import sys
@@ -26,7 +28,7 @@ from ai_client.batch.store import Store
 from ai_client.batch.tally import Summary, Tally, Whereabouts, summarise
 from ai_client.build import prices
 from ai_client.cli.batch_view import View, advice, summary_text, view
-from ai_client.cli.group import complain
+from ai_client.cli.group import complain, one_line
 from ai_client.cli.options import Number, Options, Text, config_option, json_option, load_config
 from ai_client.cli.reach import Route, reach, route_options
 from ai_client.clock import Clock, SystemClock
@@ -42,6 +44,7 @@ _ENDPOINTS: Final[Mapping[str, Endpoint]] = {
     "embeddings": Endpoint.EMBEDDINGS,
     "responses": Endpoint.RESPONSES,
 }
+_STDOUT: Final = 1
 _UNUSABLE: Final = 2
 _NO_ROOM: Final = 3
 _SIGNALLED: Final = 128
@@ -152,6 +155,7 @@ def _carry_out(order: Order, loaded: Loaded, options: Options, *, as_json: bool)
     if not order.output.name:
         raise InvalidRequestError(f"{order.output} is a folder: name a file in it")
     _check_paths(order.input, order.output, order.errors_path)
+    _check_results(order)
     found = survey(order.input)
     if not found.lines:
         raise InvalidRequestError(f"{order.input} holds no lines")
@@ -188,7 +192,7 @@ async def _run(desk: Desk, loaded: Loaded, options: Options) -> tuple[Summary, i
     )
 
     def waits(seconds: float, error: AIClientError) -> None:
-        desk.view.say(f"waiting {seconds:.1f} s: {error.message}")
+        desk.view.say(f"waiting {seconds:.1f} s: {one_line(error.message)}")
 
     limit = order.limit_bytes or desk.config.daemon.max_body_mb << 20
     signals: list[int] = []
@@ -234,6 +238,19 @@ def _check_paths(*paths: Path) -> None:
         if resolved in seen:
             raise InvalidRequestError(f"{path} is given twice: input, output and errors are three files")
         seen.add(resolved)
+
+
+def _check_results(order: Order) -> None:
+    """What the end needs is there before anything is spent: room for the report, and an output of the summary's own."""
+    if order.report is not None:
+        try:
+            order.report.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise InvalidRequestError(f"--report {order.report} cannot be made: {error.strerror}") from None
+    for path in (order.output, order.errors_path):
+        with contextlib.suppress(OSError):  # what is not there yet
+            if os.path.samestat(path.stat(), os.fstat(_STDOUT)):
+                raise InvalidRequestError(f"{path} is standard output, where the summary goes: name another file")
 
 
 def _begin_anew(order: Order, store: Store) -> None:

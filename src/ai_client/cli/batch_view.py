@@ -11,6 +11,7 @@ from rich.progress import BarColumn, Progress, TextColumn
 
 from ai_client.batch.job import Ending
 from ai_client.batch.tally import Summary, Tally
+from ai_client.cli.group import one_line
 from ai_client.clock import Clock
 
 _SECOND: Final = 1_000_000_000
@@ -136,7 +137,7 @@ def summary_text(summary: Summary) -> Iterator[str]:
     if summary.failed:
         yield f"failed    {summary.failed:,}: see {summary.errors}"
         for code, failures in summary.failures.items():
-            yield f"          {failures.lines:>8,}  {code}, the first: {' '.join(failures.first.split())}"
+            yield f"          {failures.lines:>8,}  {code}, the first: {one_line(failures.first)}"
     if summary.blank:
         yield f"blank     {summary.blank:,}: their numbers are in {summary.errors}"
     yield f"time      {_duration(summary.duration_s)}, {summary.requests_per_second:,.1f} answers/s"
@@ -156,7 +157,7 @@ def summary_text(summary: Summary) -> Iterator[str]:
 
 def advice(summary: Summary) -> str:
     """What to do next; empty when all is done."""
-    ending, reason = Ending(summary.ending), summary.reason.rstrip(".")
+    ending, reason = Ending(summary.ending), one_line(summary.reason).rstrip(".")
     if ending is Ending.COMPLETE:
         again = "The same command asks those again whose error may pass." if summary.retryable else ""
         refused = "With --retry-errors it also asks those again that were refused." if summary.refused else ""

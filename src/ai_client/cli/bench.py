@@ -5,18 +5,22 @@ from __future__ import annotations
 import asyncio
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, Final
 
 import click
 import msgspec
 import uvloop
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn
 
 from ai_client._version import __version__
 from ai_client.batch.job import Defaults
 from ai_client.batch.reader import Item, Rejected, read
 from ai_client.cli.batch_view import usd
+from ai_client.cli.group import one_line
 from ai_client.cli.load import Figures, OpenLoop, Plan
 from ai_client.cli.main import INTERRUPTED
 from ai_client.cli.options import Number, Options, Text, config_option, json_option, load_config
@@ -35,6 +39,7 @@ _MOST_RATE: Final = 20_000
 _MOST_SECONDS: Final = 3_600
 _MOST_LINE: Final = 8 << 20
 _PATH: Final = click.Path(path_type=Path)
+_LOOK_S: Final = 0.5
 _NANO: Final = 1_000_000_000
 _PROMPT: Final = "Request {run}-{number}: say in one sentence what a benchmark is for."
 """Numbered by run and request, so that no cache knows the answer."""
@@ -194,20 +199,47 @@ async def _run(
 
     asyncio.get_running_loop().add_signal_handler(signal.SIGINT, stop)
     try:
-        return await loop.run(), bool(stopped)
+        async with _watched(loop.figures, plan.requests):
+            return await loop.run(), bool(stopped)
     finally:
         asyncio.get_running_loop().remove_signal_handler(signal.SIGINT)
         pool.close()
+
+
+@asynccontextmanager
+async def _watched(figures: Figures, total: int) -> AsyncIterator[None]:
+    """Show on a terminal how it is coming on; nothing of it stays."""
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        yield
+        return
+    columns = (BarColumn(), TextColumn("{task.completed:,.0f} of {task.total:,.0f} sent{task.fields[so_far]}"))
+    with Progress(*columns, console=console, auto_refresh=False, transient=True) as bar:
+        task = bar.add_task("", total=total, so_far="")
+
+        async def look() -> None:
+            while True:
+                failed = figures.errors.total()
+                so_far = f", {figures.answered:,} answered" + (f", {failed:,} failed" if failed else "")
+                bar.update(task, completed=figures.due, so_far=so_far, refresh=True)
+                await asyncio.sleep(_LOOK_S)
+
+        looking = asyncio.create_task(look())
+        try:
+            yield
+        finally:
+            looking.cancel()
 
 
 def summary(plan: Plan, figures: Figures, through: str) -> dict[str, Any]:
     """What `--json` prints. Times in milliseconds from when a request was due, within 0.8 %; money in US dollars.
 
     `answers_per_second` is over the whole run, waiting for the last answers included. `late_p99_ms` is how late this
-    program itself sent. `unpriced` answers are those whose model has no price: they are not in `cost_usd`.
+    program itself sent. `first_errors` has the words of the first of each kind of `errors`. `unpriced` answers are
+    those whose model has no price: they are not in `cost_usd`.
     """
     seconds = figures.elapsed_ns / _NANO
-    sending = min(seconds, plan.duration)
+    sending = figures.sending_ns / _NANO
     # the percentiles are those of a histogram, whose last one could pass the exact maximum
     percentiles, slowest = _percentiles(figures.latencies), round(figures.slowest_ns / 1e6, 3)
     return {
@@ -221,6 +253,7 @@ def summary(plan: Plan, figures: Figures, through: str) -> dict[str, Any]:
         "failed": figures.errors.total(),
         "given_up": figures.due - figures.answered - figures.errors.total(),
         "errors": dict(figures.errors.most_common()),
+        "first_errors": figures.first,
         "latency_ms": {name: min(ms, slowest) for name, ms in percentiles.items()} | {"max": slowest},
         "first_byte_ms": _percentiles(figures.first_bytes) if figures.first_bytes.total else None,
         "late_p99_ms": round(figures.lateness.percentile(99) / 1e6, 3),
@@ -248,7 +281,9 @@ def _text(told: dict[str, Any], figures: Figures) -> list[str]:
     if told["first_byte_ms"]:
         lines.append("1st byte  " + _times(told["first_byte_ms"]))
     lines.append(f"late      p99 {told['late_p99_ms']:,.1f} ms: how late this program itself sent")
-    lines += [f"error     {count:>8,}  {reason}" for reason, count in told["errors"].items()]
+    for kind, count in told["errors"].items():
+        words = figures.first.get(kind)
+        lines.append(f"error     {count:>8,}  {kind}" + (f", the first: {one_line(words)}" if words else ""))
     if told["cache"]:
         lines.append("cache     " + ", ".join(f"{count:,} {answer}" for answer, count in told["cache"].items()))
     if not figures.answered:

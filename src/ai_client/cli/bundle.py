@@ -65,7 +65,10 @@ def bundle(
     if out is None:
         raise click.UsageError("Missing option '--out'.")
     targets = [(python, arch) for python in pythons or PYTHONS for arch in arches or (platform.machine(),)]
-    manifest = assemble(out, targets, wheels, interpreters)
+    try:
+        manifest = assemble(out, targets, wheels, interpreters)
+    except OSError as error:
+        raise click.ClickException(f"{error.filename or out}: {error.strerror}") from None
     for made in manifest.releases:
         if not made.bytecode:
             click.echo(
@@ -87,7 +90,10 @@ def verify(folder: Path, *, as_json: bool) -> None:
 
     Prints each file that changed, is missing, or does not belong there; the exit code is then 1.
     """
-    wrong = verify_folder(folder)
+    try:
+        wrong = verify_folder(folder)
+    except OSError as error:
+        raise click.ClickException(f"{error.filename or folder}: {error.strerror}") from None
     if as_json:
         click.echo(msgspec.json.encode({"sound": not wrong, "problems": wrong}))
     else:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any, Final
 
 import click
@@ -12,7 +12,7 @@ import msgspec
 import uvloop
 
 from ai_client.cli.batch_view import usd
-from ai_client.cli.group import complain, report
+from ai_client.cli.group import OBEYED, complain, report
 from ai_client.cli.options import Options, Text, config_option, json_option, load_config
 from ai_client.cli.reach import Route, reach, route_options
 from ai_client.client import AsyncAIClient
@@ -23,8 +23,6 @@ from ai_client.transport.sse import DONE, EventParser
 
 _EXIT: Final = ("/exit", "/quit")
 _NANO: Final = 1_000_000_000
-# What a terminal obeys rather than shows: all of C0 but tab and line feed, DEL, and C1.
-_OBEYED: Final[Mapping[int, None]] = dict.fromkeys([*range(9), *range(11, 32), *range(127, 160)])
 
 
 class _Delta(msgspec.Struct):
@@ -158,8 +156,10 @@ def _talk(runner: asyncio.Runner, conversation: Conversation) -> None:
     while True:
         try:
             prompt = _typed()
-        except EOFError:
-            click.echo()
+        except (EOFError, KeyboardInterrupt) as end:
+            click.echo()  # the terminal stands behind the prompt
+            if isinstance(end, KeyboardInterrupt):
+                raise
             return
         except UnicodeError:
             complain("that is not UTF-8, and was not sent")
@@ -184,7 +184,7 @@ def _answer(runner: asyncio.Runner, conversation: Conversation, prompt: str, *, 
     def show(text: str) -> None:
         nonlocal begun
         begun = True
-        sys.stdout.write(text.translate(_OBEYED) if terminal else text)
+        sys.stdout.write(text.translate(OBEYED) if terminal else text)
         sys.stdout.flush()
 
     try:

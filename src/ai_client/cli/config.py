@@ -22,7 +22,7 @@ def config() -> None:
     """Check, show and explain the configuration."""
 
 
-@config.command()
+@config.command(short_help="Look for mistakes.")
 @click.argument("file", required=False, type=click.Path(path_type=Path))
 @config_option
 @json_option
@@ -50,7 +50,7 @@ def check(ctx: click.Context, file: Path | None, options: Options, *, as_json: b
     ctx.exit(0 if loaded else 2)
 
 
-@config.command()
+@config.command(short_help="Print every value in force and where it came from.")
 @config_option
 @json_option
 def show(options: Options, *, as_json: bool) -> None:
@@ -73,7 +73,7 @@ def show(options: Options, *, as_json: bool) -> None:
         click.echo()
 
 
-@config.command()
+@config.command(short_help="List every key and what it means.")
 @click.option(
     "--markdown", "as_markdown", is_flag=True, help="Print the reference page, docs/reference/configuration.md."
 )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import importlib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +19,8 @@ from ai_client.cli.main import INTERRUPTED
 from ai_client.errors import AIClientError, ConfigurationError
 
 _FULL: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+OBEYED: Final[Mapping[int, None]] = dict.fromkeys([*range(9), *range(11, 32), *range(127, 160)])
+"""For `str.translate`: what a terminal obeys rather than shows: all of C0 but tab and line feed, DEL, and C1."""
 CONFIG_HELP: Final = "The configuration; by default $AI_CLIENT_CONFIG or /etc/ai-client/ai-client.conf."
 
 
@@ -110,7 +112,12 @@ def report(error: AIClientError) -> None:
 
 def complain(text: str) -> None:
     """Say in a line on stderr what went wrong, in the form that all commands share."""
-    click.echo(f"ai-client: {' '.join(text.split())}", err=True)
+    click.echo(f"ai-client: {one_line(text)}", err=True)
+
+
+def one_line(text: str) -> str:
+    """Somebody else's words in a line of ours, without what a terminal would obey."""
+    return " ".join(text.split()).translate(OBEYED)
 
 
 @click.group(cls=LazyGroup, invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"]})

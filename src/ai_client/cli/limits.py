@@ -27,6 +27,10 @@ from ai_client.limits.plan import plan as reckon
 _WIDE: Final = 200  # columns where there is no terminal: nothing is cut off in a file
 _MANY: Final = 100  # from here on a figure's fractions do not matter
 _NANO: Final = 1_000_000_000
+_HINTS: Final[Mapping[int, str]] = {
+    401: ": who asks from elsewhere needs a token; ask on its own node, by loopback or its Unix socket",
+    404: ": is it of this version?",
+}
 _WINDOWS: Final[Mapping[float, str]] = {1.0: "second", 60.0: "minute", 3600.0: "hour", 86_400.0: "day"}
 
 
@@ -137,7 +141,7 @@ def _sheet(*, watch: bool, as_json: bool) -> Iterator[Callable[[Mapping[str, Any
 async def _state(address: str, clock: Clock) -> dict[str, Any]:
     answer = await get_local(address, "/health/limits", clock)
     if answer.status != 200:
-        raise UpstreamError(f"the daemon at {address} answered {answer.status}: is it of this version?")
+        raise UpstreamError(f"the daemon at {address} answered {answer.status}{_HINTS.get(answer.status, '')}")
     state: dict[str, Any] = msgspec.json.decode(answer.body)
     return state
 

@@ -56,6 +56,7 @@ class _Answer(msgspec.Struct):
 
 class _Error(msgspec.Struct):
     code: str | int | None = None
+    message: object = None
 
 
 class _Refusal(msgspec.Struct):
@@ -80,12 +81,17 @@ class Plan(msgspec.Struct, frozen=True):
 
 
 class Figures:
-    """What a run found. Latencies run from when a request was due; those of errors are not among them."""
+    """What a run found. Latencies run from when a request was due; those of errors are not among them.
+
+    `first` has the words of the first of each kind of `errors` that came with any. `sending_ns` runs until one more
+    request would have been due.
+    """
 
     def __init__(self) -> None:
         self.due = 0
         self.answered = 0
         self.errors: Counter[str] = Counter()
+        self.first: dict[str, str] = {}
         self.cache: Counter[str] = Counter()
         self.latencies = Latencies()
         self.first_bytes = Latencies()
@@ -95,7 +101,14 @@ class Figures:
         self.output_tokens = 0
         self.cost_nano = 0
         self.unpriced = 0
+        self.sending_ns = 0
         self.elapsed_ns = 0
+
+    def fail(self, kind: str, words: str = "") -> None:
+        """Count an error."""
+        self.errors[kind] += 1
+        if words:
+            self.first.setdefault(kind, words)
 
 
 class OpenLoop:
@@ -155,12 +168,13 @@ class OpenLoop:
             figures.lateness.add(-ahead)
             self._send(figures.due, due)
             figures.due += 1
+            figures.sending_ns = round(figures.due * interval) - ahead
             if not figures.due % 64:  # far behind, there is always another one due: let the answers in as well
                 await asyncio.sleep(0)
 
     def _send(self, number: int, due: int) -> None:
         if len(self._under_way) >= MOST_UNDER_WAY:
-            self.figures.errors["not sent: too many under way"] += 1
+            self.figures.fail("not sent: too many under way")
             return
         task = asyncio.create_task(self._one(self._wire(number), due))
         self._under_way.add(task)
@@ -171,14 +185,14 @@ class OpenLoop:
         try:
             incoming = await self._pool.request(wire, self._timeouts)
             if incoming.status >= 400:
-                figures.errors[_reason(incoming.status, await incoming.read_all(_LARGEST))] += 1
+                figures.fail(*_refused(incoming.status, await incoming.read_all(_LARGEST)))
                 return
             answer, first = await self._read(incoming)
         except AIClientError as error:
-            figures.errors[error.code or error.type] += 1
+            figures.fail(error.code or error.type, error.message)
             return
         except (msgspec.DecodeError, UnicodeDecodeError):
-            figures.errors["not JSON"] += 1
+            figures.fail("not JSON")
             return
         now = self._clock.monotonic_ns()
         figures.answered += 1
@@ -229,10 +243,11 @@ class OpenLoop:
                 figures.cost_nano += cost_nano(price, usage)
 
 
-def _reason(status: int, body: bytes) -> str:
-    """`429 rate_limit_exceeded`: the status, and the code where the answer names one."""
+def _refused(status: int, body: bytes) -> tuple[str, str]:
+    """`429 rate_limit_exceeded`: the status, and the code where the answer names one; and what the answer says."""
     try:
-        error = _refusal.decode(body).error
+        error = _refusal.decode(body).error or _Error()
     except (msgspec.DecodeError, UnicodeDecodeError):
-        error = None
-    return f"{status} {error.code}" if error is not None and error.code else str(status)
+        error = _Error()
+    kind = f"{status} {error.code}" if error.code else str(status)
+    return kind, error.message if isinstance(error.message, str) else ""

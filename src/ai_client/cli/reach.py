@@ -17,7 +17,7 @@ from ai_client.client import AsyncAIClient
 from ai_client.clock import Clock, SystemClock
 from ai_client.config.load import Loaded
 from ai_client.daemon.listen import parse_address
-from ai_client.errors import ConfigurationError, InvalidRequestError, UpstreamError
+from ai_client.errors import ConfigurationError, UpstreamError
 
 _PATIENCE_S: Final = 1.0
 
@@ -69,7 +69,7 @@ async def reach(route: Route, loaded: Loaded, options: Options) -> Reached:
     Only when it is this process that asks the provider, its configuration's doubts are told: a daemon has told its own,
     and has the key that a program beside it rightly lacks.
 
-    Raises `InvalidRequestError` for a token file that cannot be read, `ConfigurationError`.
+    Raises `click.UsageError` for a token file that cannot be read, `ConfigurationError`.
     """
     listen = loaded.config.daemon.listen
     address = route.local
@@ -105,15 +105,15 @@ def nobody_at(listen: Sequence[str]) -> str:
 
 
 def read_token(path: Path | None) -> str | None:
-    """The token in a file. Raises `InvalidRequestError` when it cannot be read."""
+    """The token in a file. Raises `click.UsageError` when it cannot be read."""
     if path is None:
         return None
     try:
         return path.read_text("utf-8").strip()
     except OSError as error:
-        raise InvalidRequestError(f"--token-file {path} cannot be read: {error.strerror}") from None
+        raise click.UsageError(f"--token-file {path} cannot be read: {error.strerror}") from None
     except UnicodeDecodeError:
-        raise InvalidRequestError(f"--token-file {path} cannot be read: it is no text") from None
+        raise click.UsageError(f"--token-file {path} cannot be read: it is no text") from None
 
 
 def _barred(address: str) -> bool:

@@ -93,7 +93,7 @@ def simulate(listen: str, *, as_json: bool, **chosen: Any) -> None:
         try:
             runner.run(_serve(settings, host, port, as_json=as_json))
         except OSError as error:
-            raise click.ClickException(cannot_listen(Address(host, port), error)) from None
+            raise click.ClickException(cannot_listen(Address(host, port).place, error)) from None
 
 
 def _address(listen: str) -> tuple[str, int]:

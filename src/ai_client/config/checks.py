@@ -62,9 +62,22 @@ def _check_models(config: Config, values: Values, findings: Findings) -> None:
     need("streams", "whole_models", config.streams.whole_models, served)
     need("streams", "continue_models", config.streams.continue_models, served)
     for complexity in _AUTO:
-        need("routing", complexity, [getattr(config.routing, complexity)], served)
+        if values.get("routing", complexity) is not None:
+            need("routing", complexity, [getattr(config.routing, complexity)], served)
     for app in config.apps.values():
         need(f"app {app.name}", "models", app.models, callable_names)
+    _doubt_models(config, values, served, findings)
+
+
+def _doubt_models(config: Config, values: Values, served: set[str], findings: Findings) -> None:
+    """Models that nobody serves, and that do no harm as long as nobody asks for them."""
+    defaults = {each: getattr(config.routing, each) for each in _AUTO if values.get("routing", each) is None}
+    missing = {each: model for each, model in defaults.items() if model not in served}
+    if missing:
+        models = ", ".join(missing.values())
+        findings.warn(
+            f"[routing] {', '.join(missing)}: no provider serves their defaults, {models}: `auto` wants others"
+        )
     for model in config.model_costs:
         if model not in served:
             findings.warn(f"[model_costs] {printed(model)}: no provider serves it{suggestion(model, served)}")

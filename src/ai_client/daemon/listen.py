@@ -31,8 +31,12 @@ class Address(msgspec.Struct, frozen=True):
     def __str__(self) -> str:
         if self.path is not None:
             return f"unix:{self.path}"
-        place = f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
-        return f"{_HTTPS}{place}" if self.tls else place
+        return f"{_HTTPS}{self.place}" if self.tls else self.place
+
+    @property
+    def place(self) -> str:
+        """`HOST:PORT`, whatever is spoken there."""
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
     @property
     def tls(self) -> bool:
@@ -56,15 +60,13 @@ def parse_address(text: str) -> Address:
         host = host.removeprefix("[").removesuffix("]")
         if colon and host and port.isascii() and port.isdigit() and int(port) < 65536:
             return Address(host, int(port), https=text.startswith(_HTTPS))
-    raise ConfigurationError(
-        [f"cannot listen on {text!r}: write HOST:PORT, [IPv6]:PORT, https://HOST:PORT or unix:PATH"]
-    )
+    raise ConfigurationError([f"{text!r} is no address: write HOST:PORT, [IPv6]:PORT, https://HOST:PORT or unix:PATH"])
 
 
-def cannot_listen(address: Address, error: OSError) -> str:
+def cannot_listen(address: str, error: OSError) -> str:
     """What to say of an address that cannot be had: which, why, and what to do where that is known."""
     # asyncio's own words for a port hold a Python tuple; those for a Unix socket are ours or the system's
-    plain = address.path is None and error.errno is not None and error.errno > 0
+    plain = not address.startswith("unix:") and error.errno is not None and error.errno > 0
     why = os.strerror(error.errno or 0) if plain else error.strerror or str(error)
     hint = "; `ss -ltnp` tells who has it" if plain and error.errno == errno.EADDRINUSE else ""
     return f"cannot listen on {address}: {why}{hint}"

@@ -192,7 +192,7 @@ class Daemon:
             try:
                 self.bound.append(str(await self._listen_on(address, near if address.local else far)))
             except OSError as error:
-                raise OSError(error.errno, cannot_listen(address, error)) from error
+                raise OSError(error.errno, cannot_listen(str(address), error)) from error
         monitoring = config.monitoring
         if _exports(config):
             exporter = Server(self._metrics_only, limits, on_crash=self._crashed)
@@ -201,8 +201,9 @@ class Daemon:
                 await exporter.listen_tcp(monitoring.metrics_host, monitoring.metrics_port)
             except OSError as error:
                 # metrics are on the main listener as well: no reason to answer nobody
-                where = f"{monitoring.metrics_host}:{monitoring.metrics_port}"
-                self._shared.journal.warning("metrics_port_unavailable", address=where, message=str(error))
+                where = Address(monitoring.metrics_host, monitoring.metrics_port).place
+                why = cannot_listen(where, error)
+                self._shared.journal.warning("metrics_port_unavailable", address=where, message=why)
 
     async def _listen_on(self, address: Address, server: Server) -> Address:
         """Open one address; returns what was bound. Raises OSError."""

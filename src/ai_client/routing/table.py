@@ -39,8 +39,7 @@ class AutoModels(msgspec.Struct, frozen=True):
 class ModelTable:
     """Turns the model that a caller asked for into the targets to try. Never changes; a known name is one look-up.
 
-    `unserved` holds a sentence for each configured name that no provider serves: calls for it are refused, and a
-    fallback of that name is never tried.
+    A call for a configured name that no provider serves is refused, and a fallback of that name never tried.
     """
 
     def __init__(
@@ -80,12 +79,6 @@ class ModelTable:
         if auto is not None:
             self._auto = {each: str(getattr(auto, each.value)) for each in QueryComplexity}
         self._chains = self._known_chains()
-        used = [("the default model", default), *certain]
-        used += ((f"the model larger than {small!r}", name) for small, name in (larger or {}).items())
-        used += ((f"what the alias {alias!r} stands for", name) for alias, name in aliases.items())
-        self.unserved = tuple(
-            f"{what} is {name!r}, which no provider serves" for what, name in used if not self._is_served(name)
-        )
 
     def decide(self, asked: str, text: str) -> Chain:
         """The targets of a call that asked for the model `asked`, in the order to try them, none twice.
@@ -142,10 +135,6 @@ class ModelTable:
 
     def _is_auto(self, name: str) -> bool:
         return name == AUTO and bool(self._auto)
-
-    def _is_served(self, name: str) -> bool:
-        name = self._names.get(name, name)
-        return self._is_auto(name) or bool(self._serving(name))
 
     # ---- deciding
 

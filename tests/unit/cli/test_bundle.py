@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -53,6 +54,23 @@ def test_without_an_interpreter_it_says_what_is_missing(
     assert built.exit_code == 0, built.output
     assert f"no Python {FOREIGN} here" in built.stderr
     assert f"-py{FOREIGN}-aarch64.tar.gz  " in built.stdout
+
+
+def test_folders_that_cannot_be_used_are_named(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    built = bundle("--out", f"{tmp_path / 'file' / 'out'}")
+    assert built.exit_code == 1
+    assert built.stderr == f"ai-client: {tmp_path}/file/out: Not a directory\n"
+
+
+def test_a_bundle_that_may_not_be_read_or_is_damaged_is_said_so(plain_user: None) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        manifest = Path(folder, "bundle.json")
+        manifest.write_text('{"format": 1, "version": "1", "releases": []}')
+        Path(folder, "SHA256SUMS").write_bytes(b"0  caf\xe9\n")
+        assert bundle("verify", folder).stdout == "missing: caf\ufffd\n"
+        manifest.chmod(0)
+        assert bundle("verify", folder).stderr == f"ai-client: {manifest}: Permission denied\n"
 
 
 def test_where_to_must_be_said() -> None:

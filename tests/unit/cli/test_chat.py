@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import click
 import pytest
 from click.testing import CliRunner, Result
 
@@ -127,6 +128,9 @@ def test_a_conversation_keeps_what_was_said(
         assert err.splitlines()[1:] == ["ai-client: that is not UTF-8, and was not sent"] * 2
         out, _ = talk(stage, monkeypatch, capsys, EOFError())
         assert out == "\n"
+        with pytest.raises(click.Abort):
+            talk(stage, monkeypatch, capsys, KeyboardInterrupt())
+        assert capsys.readouterr().out == "\n"
 
 
 def test_a_failed_or_stopped_answer_leaves_the_conversation(

@@ -194,5 +194,10 @@ def test_errors_of_the_package_are_told_in_one_line(capsys: pytest.CaptureFixtur
     assert capsys.readouterr().err == "ai-client: one two\n"
 
 
+def test_what_a_terminal_would_obey_is_not_said(capsys: pytest.CaptureFixture[str]) -> None:
+    report(AIClientError("it answered \x1b[2J \x07no\x9b5n"))
+    assert capsys.readouterr().err == "ai-client: it answered [2J no5n\n"
+
+
 def test_version_may_stand_among_other_options(run: CliRunner) -> None:
     assert invoke(run, "--config", "a", "--version").stdout == f"ai-client {__version__}\n"

@@ -12,6 +12,8 @@ from click.testing import CliRunner, Result
 from ai_client.cli import limits
 from ai_client.cli.group import cli
 from ai_client.model.call import Target
+from ai_client.transport.exchange import Exchange, Request
+from ai_client.transport.server import Server
 from tests.unit.cli.stage import Stage
 from tests.unit.cli.test_health import dead_port
 
@@ -89,6 +91,22 @@ def test_what_is_no_daemon_of_ours_is_told_apart(tmp_path: Path) -> None:
         result = call("--local", stage.url.removeprefix("http://").removesuffix("/v1"))
     assert result.exit_code == 1
     assert "answered 404: is it of this version?" in result.stderr
+    assert "'nonsense' is no address" in call("--local", "nonsense").stderr
+
+
+def test_who_asks_from_elsewhere_is_told_where_to_ask(tmp_path: Path) -> None:
+    def refuse(request: Request, exchange: Exchange) -> None:
+        exchange.send(401, (), b"")
+
+    async def listen() -> tuple[Server, int]:
+        server = Server(refuse)
+        return server, (await server.listen_tcp("127.0.0.1", 0))[1]
+
+    with Stage(tmp_path) as stage:
+        server, port = stage.run(listen())
+        said = call("--local", f"127.0.0.1:{port}").stderr
+        stage.call(server.close)
+    assert "answered 401: who asks from elsewhere needs a token" in said
 
 
 @pytest.mark.parametrize(("words", "terminal"), [((), False), (("--json",), False), (("--json",), True), ((), True)])

@@ -110,14 +110,23 @@ def test_streams_are_priced_by_their_usage_and_timed_by_their_first_byte(run: Ru
     ("status", "body", "reason"),
     [
         (429, b'{"error": {"code": "rate_limit_exceeded"}}', "429 rate_limit_exceeded"),
-        (500, b'{"error": {}}', "500"),
+        (500, b'{"error": {"message": 5}}', "500"),
+        (500, b'{"error": null}', "500"),
         (502, b"<html>", "502"),
         (200, b"nonsense", "not JSON"),
     ],
 )
 def test_what_fails_is_counted_by_its_reason(run: Run, status: int, body: bytes, reason: str) -> None:
     found = figures(run, lambda request, exchange: exchange.send(status, JSON, body), 2)
-    assert (found.answered, found.errors) == (0, {reason: 2})
+    assert (found.answered, found.errors, found.first) == (0, {reason: 2}, {})
+
+
+def test_the_first_words_of_an_error_are_kept(run: Run) -> None:
+    bodies = [b'{"error": {"code": "c", "message": "one"}}', b'{"error": {"code": "c", "message": "two"}}']
+    found = figures(run, lambda request, exchange: exchange.send(400, JSON, bodies.pop(0)), 2)
+    assert (found.errors, found.first) == ({"400 c": 2}, {"400 c": "one"})
+    cut = figures(run, lambda request, exchange: None, 1, patience=0.05)
+    assert list(cut.first) == ["upstream_timeout"]
 
 
 @pytest.mark.parametrize("last", [b"", b'event: error\ndata: {"error": {}}\n\n'])

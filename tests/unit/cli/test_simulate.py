@@ -48,6 +48,12 @@ def test_an_address_that_is_none(listen: str) -> None:
     assert "expected HOST:PORT" in result.output
 
 
+def test_a_host_that_is_none_is_told_as_it_was_given() -> None:
+    result = CliRunner().invoke(cli, ["simulate", "--listen", "no-host.invalid:4010"])
+    assert result.exit_code == 1
+    assert result.output.startswith("ai-client: cannot listen on no-host.invalid:4010: ")
+
+
 def test_settings_that_make_no_sense_are_all_named(tmp_path: Path) -> None:
     arguments = ["simulate", "--rpm", "-1", "--tpm", "-1", "--listen", "127.0.0.1:0"]
     result = CliRunner().invoke(cli, arguments)

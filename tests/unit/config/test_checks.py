@@ -115,7 +115,11 @@ class TestModels:
             "[api]\nmodels = llama-8b, qwen-7b\n[models]\ndefault = qwen-7b\n[model_costs]\nllama-9b = 1\nqwen-7b = 1\n"
         )
         warnings = parse_text(text).warnings
-        assert "[routing] simple = deepseek-v3.2 (default): no provider serves it" in warnings
+        assert warnings[0] == (
+            "[routing] simple, moderate, complex: no provider serves their defaults, deepseek-v3.2, gemini-2.5-flash, "
+            "claude-sonnet-4.5: `auto` wants others"
+        )
+        assert not any("[routing]" in warning for warning in warnings[1:])
         assert "[model_costs] llama-9b: no provider serves it; did you mean llama-8b?" in warnings
         assert not any(warning.startswith("[model_costs] qwen-7b:") for warning in warnings)
 

@@ -216,20 +216,6 @@ def test_models_with_their_first_provider() -> None:
     assert table().models() == (A_GPT, A_O3, B_LLAMA)
 
 
-def test_unserved_names_are_told() -> None:
-    assert table(fallback=["o3"], auto=AUTO, aliases={"fast": "llama", "any": "auto"}).unserved == ()
-    assert table(A, OPEN, default="x", fallback=["y"]).unserved == ()
-    made = table(
-        default="nano", fallback=["o3", "haiku"], aliases={"fast": "mini"}, auto=AutoModels("llama", "pro", "o3")
-    )
-    assert made.unserved == (
-        "the default model is 'nano', which no provider serves",
-        "the fallback model 2 is 'haiku', which no provider serves",
-        "the model for moderate prompts is 'pro', which no provider serves",
-        "what the alias 'fast' stands for is 'mini', which no provider serves",
-    )
-
-
 def test_circles_are_refused_all_at_once() -> None:
     with pytest.raises(ValueError, match="circle") as caught:
         table(aliases={"a": "b", "b": "c", "c": "a", "x": "x", "into": "a", "fine": "o3"})
@@ -266,4 +252,3 @@ def test_a_larger_model_is_found_by_name_or_alias() -> None:
     made = ModelTable((A, B), default="gpt-4.1", aliases={"big": "llama"}, larger=larger)
     assert made.larger("gpt-4.1") == (B_LLAMA,)
     assert made.larger("o3") == made.larger("other") == ()
-    assert made.unserved == ("the model larger than 'o3' is 'nobody', which no provider serves",)
