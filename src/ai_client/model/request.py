@@ -45,7 +45,7 @@ class StreamOptions(msgspec.Struct, gc=False):
 
 
 class ChatFields(msgspec.Struct, gc=False):
-    """`/chat/completions`. Here as below, a body without a model names none, as an empty name does."""
+    """`/chat/completions`. A body without a model names none, as an empty name does; likewise where text is written."""
 
     messages: list[Message]
     model: str = ""
@@ -70,10 +70,13 @@ class CompletionFields(msgspec.Struct, gc=False):
 
 
 class EmbeddingFields(msgspec.Struct, gc=False):
-    """`/embeddings`. The input is a string, strings, token ids, or lists of token ids."""
+    """`/embeddings`. The input is a string, strings, token ids, or lists of token ids.
 
+    The model must be named: the default one answers, and a vector is worth something beside others of its model only.
+    """
+
+    model: str
     input: str | list[Any]
-    model: str = ""
     user: str | None = None
 
 

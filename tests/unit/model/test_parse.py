@@ -169,7 +169,12 @@ def test_what_is_wrong_is_named(endpoint: Endpoint, fields: dict[str, Any], para
     assert param in error.message
 
 
-@pytest.mark.parametrize("endpoint", [endpoint for endpoint in Endpoint if endpoint])
+def test_a_vector_wants_its_model_named() -> None:
+    error = refused(Endpoint.EMBEDDINGS, b'{"input":"a"}')
+    assert (error.param, error.message) == ("model", "the request body is wrong: model is missing")
+
+
+@pytest.mark.parametrize("endpoint", [Endpoint.CHAT, Endpoint.COMPLETIONS, Endpoint.RESPONSES])
 def test_a_missing_model_is_as_good_as_an_empty_one(endpoint: Endpoint) -> None:
     asked = b'"messages":[{"role":"user","content":"a"}],"prompt":"a","input":"a"}'
     assert parse(endpoint, b"{" + asked) == parse(endpoint, b'{"model":"",' + asked)
