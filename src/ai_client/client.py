@@ -78,7 +78,7 @@ class AsyncAIClient:
         without it the one that the configuration's [daemon] listens on, a Unix socket first. `token` is the app's,
         where the daemon asks for one; `config` a configuration file. Raises `ConfigurationError`.
         """
-        loaded = load(Path(config) if config is not None else None, os.environ)
+        loaded = load(Path(config) if config is not None else None, os.environ, keys=False)
         listen = loaded.config.daemon.listen
         near = sorted((one for one in listen if not speaks_tls(one)), key=lambda one: not one.startswith("unix:"))
         chosen = address or (near or listen)[0]

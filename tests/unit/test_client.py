@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import tempfile
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -476,6 +477,20 @@ def test_an_address_that_is_none(run: Run, address: str) -> None:
             AsyncAIClient.local(address)
 
     run(scene())
+
+
+def test_who_goes_through_the_daemon_need_not_read_its_key(plain_user: None, run: Run) -> None:
+    async def scene(config: Path) -> None:
+        async with AsyncAIClient.local(config=config):
+            pass
+        with pytest.raises(ConfigurationError, match="cannot be read: Permission denied"):
+            AsyncAIClient(config=config)
+
+    with tempfile.TemporaryDirectory() as folder:
+        key, path = Path(folder, "key"), Path(folder, "ai-client.conf")
+        key.touch(0o000)
+        path.write_text(f"[api]\napi_key_file = {key}\n")
+        run(scene(path))
 
 
 def test_a_daemon_that_is_not_there(run: Run, tmp_path: Path) -> None:

@@ -87,7 +87,7 @@ def bench(options: Options, rate: float, duration: float, timeout: float, *, as_
     request was due. Real models cost real money: RATE times DURATION requests are sent. ^C ends with the figures so
     far. Exit codes: 0; 1 when nothing was answered; 2 for arguments that cannot be used; 130 after ^C.
     """
-    config = load_config(options).config
+    config = load_config(options, keys=chosen["url"] is not None).config
     plan = Plan(rate, duration, timeout)
     try:
         make = _bodies(chosen["prompt_file"], chosen["model"] or config.models.default, chosen["max_tokens"])

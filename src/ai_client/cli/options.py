@@ -65,14 +65,15 @@ def json_option(command: Command) -> Command:
     return click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")(command)
 
 
-def load_config(options: Options) -> Loaded:
+def load_config(options: Options, *, keys: bool = False) -> Loaded:
     """Load the configuration that the command line names, with the process's environment over it.
 
-    A configuration with mistakes ends the program: each is printed to stderr, exit code 2. Its warnings are for whoever
-    asks the providers itself: see `warn`.
+    Without `keys`, those that only others may read are passed over: the daemon has them. A configuration with mistakes
+    ends the program: each is printed to stderr, exit code 2. Its warnings are for whoever asks the providers itself:
+    see `warn`.
     """
     try:
-        return load(options.config_path, os.environ)
+        return load(options.config_path, os.environ, keys=keys)
     except ConfigurationError as error:
         report(error)
         raise SystemExit(2) from None

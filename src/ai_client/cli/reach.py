@@ -78,11 +78,12 @@ async def reach(route: Route, loaded: Loaded, options: Options) -> Reached:
     if address is not None:
         client = AsyncAIClient.local(address, token=read_token(route.token_file), config=options.config_path)
         return Reached(client, f"the daemon at {address}")
+    client = AsyncAIClient(config=options.config_path)  # it wants the keys, and says which it cannot read
     warn(loaded)
     through = f"this process, to {loaded.config.api.base_url}"
     if not route.direct:
         through += f", since {nobody_at(listen)}"
-    return Reached(AsyncAIClient(config=options.config_path), through, in_vain=not route.direct)
+    return Reached(client, through, in_vain=not route.direct)
 
 
 async def find_daemon(listen: Sequence[str], clock: Clock) -> str | None:

@@ -19,6 +19,7 @@ from ai_client.config.schema import Api, App, Provider, renamed
 from ai_client.config.secrets import (
     CREDENTIAL,
     TLS_CREDENTIALS,
+    BarredError,
     Secret,
     credential_file,
     read_key_file,
@@ -183,6 +184,11 @@ class _Assembly:
         if path is not None:
             try:
                 key = read_key_file(path)
+            except BarredError as error:
+                self.origins[section, "api_key"] = origin.text
+                self._values.failed.add((section, "api_key"))
+                self._findings.bar(origin, f"[{section}] the API key {error}")
+                return None
             except ValueError as error:
                 self._findings.refuse(origin, f"[{section}] the API key {error}")
                 return None

@@ -31,7 +31,7 @@ def check(config: Config, values: Values, findings: Findings) -> None:
     _check_quotas(config, values, findings)
     check_pools(config, values, findings)
     check_tls(values, findings)
-    _doubt_providers(config.endpoints.values(), findings)
+    _doubt_providers(config.endpoints.values(), values, findings)
     doubt_exposure(config, findings)
 
 
@@ -167,7 +167,7 @@ def _check_quotas(config: Config, values: Values, findings: Findings) -> None:
                 findings.warn(f"[{section}] values = {printed(name)}: {hint}")
 
 
-def _doubt_providers(providers: Iterable[Provider], findings: Findings) -> None:
+def _doubt_providers(providers: Iterable[Provider], values: Values, findings: Findings) -> None:
     """Providers that will work, but not as safely as they could, or only for a simulator."""
     for position, provider in enumerate(providers):
         url = urlsplit(provider.base_url)
@@ -179,7 +179,8 @@ def _doubt_providers(providers: Iterable[Provider], findings: Findings) -> None:
             )
         if provider.api_key is not None and url.scheme == "http" and not local:
             findings.warn(f"provider {provider.name}: the API key travels unencrypted to {url.hostname}; use https://")
-        if provider.api_key is None and position == 0 and not local:
+        untold = ("api", "api_key") not in values.failed
+        if provider.api_key is None and position == 0 and not local and untold:
             findings.warn(f"provider {provider.name}: no API key: {how_to_give_a_key(provider.name)}")
 
 

@@ -57,7 +57,9 @@ class Layer(msgspec.Struct):
 class Findings:
     """All that is wrong or doubtful, collected while loading goes on."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, keys: bool = True) -> None:
+        """`keys`: are the providers' keys needed?"""
+        self._keys = keys
         self._problems: list[tuple[Origin, str]] = []
         self.warnings: list[str] = []
 
@@ -68,6 +70,13 @@ class Findings:
     def refuse_value(self, origin: Origin, section: str, key: str, given: str, reason: str) -> None:
         """Note a mistake in a value; `given` must be fit to print."""
         self.refuse(origin, f"[{printed(section)}] {printed(key)} = {given}: {reason}")
+
+    def bar(self, origin: Origin, reason: str) -> None:
+        """Note a key that only others may read: a mistake where it is needed, else a doubt."""
+        if self._keys:
+            self.refuse(origin, reason)
+        else:
+            self.warn(f"{origin.text}: {reason}")
 
     def warn(self, text: str) -> None:
         """Note a doubt that does not keep the configuration from being used."""

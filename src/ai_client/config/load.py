@@ -32,16 +32,21 @@ class Loaded(msgspec.Struct, frozen=True):
 
 
 def load(
-    path: Path | None, environ: Mapping[str, str], given: Mapping[str, Mapping[str, str]] = MappingProxyType({})
+    path: Path | None,
+    environ: Mapping[str, str],
+    given: Mapping[str, Mapping[str, str]] = MappingProxyType({}),
+    *,
+    keys: bool = True,
 ) -> Loaded:
     """Load `path`, its drop-ins `path.d/*.conf` in the order of their names, and the variables of `environ` over them.
 
     `given` are sections that the program itself gives, as `from_mapping` takes them: they go before all else, and a key
     among them before credentials and files. `path` None means the file that the variable AI_CLIENT_CONFIG names,
-    otherwise /etc/ai-client/ai-client.conf if it exists, otherwise defaults. Raises ConfigurationError with every
-    mistake.
+    otherwise /etc/ai-client/ai-client.conf if it exists, otherwise defaults. Without `keys`, a key's file that only
+    others may read is no mistake: who goes through the node's daemon reads this to know where that is, and needs none.
+    Raises ConfigurationError with every mistake.
     """
-    findings = Findings()
+    findings = Findings(keys=keys)
     return _understand(gather(path, environ, given, findings), environ, findings)
 
 

@@ -25,6 +25,10 @@ TLS_CREDENTIALS: Final = (("tls_cert", "ai-client-tls-cert"), ("tls_key", "ai-cl
 _LONGEST: Final = 4096
 
 
+class BarredError(ValueError):
+    """A key's file is for others: this process may not read it."""
+
+
 class Secret:
     """Text that shows itself as `********` wherever it is printed, logged or formatted.
 
@@ -83,13 +87,16 @@ def credential_file(name: str, environ: Mapping[str, str]) -> Path | None:
 def read_key_file(path: Path) -> Secret:
     """Read a key from a small regular file; white space around it does not count.
 
-    Raises ValueError saying why the file cannot be used; the text never repeats the file's content.
+    Raises ValueError saying why the file cannot be used, `BarredError` when only others may read it; the text never
+    repeats the file's content.
     """
     try:
         if not stat.S_ISREG(path.stat().st_mode):
             raise ValueError("not a regular file")
         with path.open("rb") as file:
             content = file.read(_LONGEST + 2)
+    except PermissionError as error:
+        raise BarredError(f"cannot be read: {error.strerror}") from None
     except OSError as error:
         raise ValueError(f"cannot be read: {error.strerror}") from None
     try:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import sys
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -187,6 +188,14 @@ def test_loading_says_doubts_and_mistakes_on_stderr(run: CliRunner, tmp_path: Pa
     for result in (invoke(run, "--config", str(path), "loading"), run.invoke(loading, ["--config", str(path)])):
         assert (result.exit_code, result.stdout) == (2, "")
         assert result.stderr.startswith(f"ai-client: {path}:2: [api] timeout = soon: expected a number")
+
+
+def test_a_key_that_the_daemon_has_need_not_be_read(plain_user: None, run: CliRunner) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        key, path = Path(folder, "key"), Path(folder, "a.conf")
+        key.touch(0o000)
+        path.write_text(f"[api]\napi_key_file = {key}\n")
+        assert invoke(run, "--config", str(path), "loading").exit_code == 0
 
 
 def test_errors_of_the_package_are_told_in_one_line(capsys: pytest.CaptureFixture[str]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -172,6 +173,22 @@ def test_a_credential_that_may_not_be_looked_at_counts_as_there(tmp_path: Path) 
     (tmp_path / "file").write_text("")
     assert credential_file("name", {"CREDENTIALS_DIRECTORY": str(tmp_path / "file")}) == tmp_path / "file" / "name"
     assert credential_file("name", {"CREDENTIALS_DIRECTORY": str(tmp_path)}) is None
+
+
+@pytest.mark.parametrize("section", ["api", "key second"])
+def test_a_key_of_others_is_no_mistake_of_who_needs_none(plain_user: None, section: str) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        key, path = Path(folder, "key"), Path(folder, "ai-client.conf")
+        key.write_text("hs_a")
+        key.chmod(0)
+        path.write_text(f"[{section}]\napi_key_file = {key}\n")
+        told = f"file {key} ({path}:2): [{section}] the API key cannot be read: Permission denied"
+        with pytest.raises(ConfigurationError) as caught:
+            load(path, {"HOLYSHEEP_API_KEY": "hs_b"})
+        assert caught.value.problems == (told,)
+        loaded = load(path, {"HOLYSHEEP_API_KEY": "hs_b"}, keys=False)
+        assert loaded.warnings == (told,)
+        assert loaded.origins[section, "api_key"] == f"file {key} ({path}:2)"
 
 
 def test_a_key_file_that_anybody_may_read_is_doubtful(tmp_path: Path) -> None:
