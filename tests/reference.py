@@ -33,6 +33,9 @@ error.
 Exit codes, where a command does not say otherwise: 0 it worked; 1 an error, told in one line on standard error; 2 the
 command line or the configuration is wrong, a line for each mistake; 130 ended by ^C. Such a line begins with
 `ai-client: `.
+
+`eval "$(_AI_CLIENT_COMPLETE=bash_source ai-client)"` has bash complete commands and options; `zsh_source` and
+`fish_source` are for those shells.
 """
 
 _ERRORS: Final = f"""\

@@ -151,7 +151,7 @@ def summary_text(summary: Summary) -> Iterator[str]:
     width = max(map(len, summary.models), default=0)
     for name, model in summary.models.items():
         cost = "unknown: it has no price" if model.cost_usd is None else usd(model.cost_usd)
-        yield f"          {name:<{width}}  {model.answers:>8,} answers  {cost}"
+        yield f"          {name:<{width}}  {model.answers:>8,} {'answer ' if model.answers == 1 else 'answers'}  {cost}"
     yield f"answers   {summary.output}"
 
 

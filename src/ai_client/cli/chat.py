@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 import click
@@ -23,6 +23,10 @@ from ai_client.transport.sse import DONE, EventParser
 
 _EXIT: Final = ("/exit", "/quit")
 _NANO: Final = 1_000_000_000
+_CUT: Final[Mapping[str, str]] = {
+    "length": "cut off where its tokens ended",
+    "content_filter": "cut off by the provider's filter",
+}
 
 
 class _Delta(msgspec.Struct):
@@ -197,15 +201,15 @@ def _answer(runner: asyncio.Runner, conversation: Conversation, prompt: str, *, 
         click.echo(msgspec.json.format(msgspec.json.encode(_told(said)), indent=2))
     else:
         click.echo()
-        click.echo(click.style(_summary(said.record), dim=True), err=True)
+        click.echo(click.style(_summary(said), dim=True), err=True)
 
 
 def _unshown(_: str) -> None:
     """With --json, the answer is printed whole."""
 
 
-def _summary(record: Record) -> str:
-    usage = record.usage
+def _summary(said: Said) -> str:
+    record, usage = said.record, said.record.usage
     parts = [
         record.target or record.model,
         f"{'about ' if usage.estimated else ''}{usage.input_tokens:,} tokens in, {usage.output_tokens:,} out",
@@ -214,6 +218,8 @@ def _summary(record: Record) -> str:
     ]
     if record.cache in ("hit", "coalesced"):
         parts[2] = "from the cache"
+    if cut := _CUT.get(said.finish_reason or ""):
+        parts.append(cut)
     return ", ".join(parts)
 
 

@@ -57,10 +57,11 @@ class LazyGroup(click.Group):
         try:
             return super().resolve_command(ctx, args)
         except click.UsageError as error:
-            near = importlib.import_module("ai_client.config.sections").nearest(args[0], front.COMMANDS)
+            meant = {name: name for name in front.COMMANDS} | {"help": "--help", "version": "--version"}
+            near = importlib.import_module("ai_client.config.sections").nearest(args[0], meant)
             if near is None:
                 raise
-            raise click.UsageError(f"{error.message} Did you mean {near!r}?", ctx) from None
+            raise click.UsageError(f"{error.message} Did you mean {meant[near]!r}?", ctx) from None
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """List the commands from the table, importing none."""

@@ -37,12 +37,11 @@ class Text(click.ParamType[str]):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
         """The text."""
-        text = str(value)
         try:
-            text.encode()  # bytes that are no UTF-8 come as halves of pairs, which nothing can encode
-        except UnicodeEncodeError:
-            self.fail(f"{text!r} is not UTF-8.", param, ctx)
-        return text
+            # bytes that the locale cannot read come as halves of pairs: they are taken for what they were
+            return str(value).encode("utf-8", "surrogateescape").decode()
+        except UnicodeError:
+            self.fail(f"{value!r} is not UTF-8.", param, ctx)
 
 
 def config_option(command: Command) -> Command:

@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import Final
 
 import click
+import msgspec
 
+from ai_client.cli.options import json_option
 from ai_client.config.secrets import read_key_file
 from ai_client.config.values import is_name
 
@@ -32,7 +34,8 @@ _BYTES: Final = 32  # of chance: 256 bits, beyond any guessing
     metavar="FILE",
     help="Make no token: hash the one in FILE.",
 )
-def token(name: str, output: Path | None, existing: Path | None) -> None:
+@json_option
+def token(name: str, output: Path | None, existing: Path | None, *, as_json: bool) -> None:
     """Make a token for the app NAME and print the section of the configuration that lets it in.
 
     The token is written to a file and nowhere else; what is printed is its hash, and no secret.
@@ -41,6 +44,7 @@ def token(name: str, output: Path | None, existing: Path | None) -> None:
         raise click.UsageError(f"{name!r} is no app's name: letters, digits, dots, dashes and underscores, at most 63")
     if existing is not None and output is not None:
         raise click.UsageError("--from and --output exclude one another")
+    file = existing or output or Path(f"{name}.token")
     if existing is not None:
         try:
             text = read_key_file(existing).reveal()
@@ -48,8 +52,12 @@ def token(name: str, output: Path | None, existing: Path | None) -> None:
             raise click.UsageError(f"{existing} {error}") from None
     else:
         text = secrets.token_urlsafe(_BYTES)
-        _write(output or Path(f"{name}.token"), text)
-    click.echo(f"[app {name}]\ntoken_sha256 = {hashlib.sha256(text.encode()).hexdigest()}")
+        _write(file, text)
+    digest = hashlib.sha256(text.encode()).hexdigest()
+    if as_json:
+        click.echo(msgspec.json.encode({"app": name, "token_sha256": digest, "token_file": str(file)}))
+    else:
+        click.echo(f"[app {name}]\ntoken_sha256 = {digest}")
 
 
 def _write(path: Path, text: str) -> None:
@@ -57,6 +65,10 @@ def _write(path: Path, text: str) -> None:
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     except OSError as error:
         raise click.UsageError(f"{path} cannot be made: {error.strerror}") from None
-    with os.fdopen(descriptor, "w", encoding="ascii") as file:
-        file.write(f"{text}\n")
+    try:
+        with os.fdopen(descriptor, "w", encoding="ascii") as file:
+            file.write(f"{text}\n")
+    except OSError as error:
+        path.unlink()  # half a token is none
+        raise click.ClickException(f"{path} cannot be written: {error.strerror}") from None
     click.echo(f"the token is in {path}", err=True)

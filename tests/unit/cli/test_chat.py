@@ -35,6 +35,7 @@ def test_an_answer_comes_on_stdout_and_its_figures_on_stderr(tmp_path: Path) -> 
     assert piped.stdout == result.stdout
     assert result.stderr.startswith("sim/gpt-4.1, ")
     assert " tokens in, 5 out, $0.0000" in result.stderr
+    assert result.stderr.endswith(" s, cut off where its tokens ended\n")
     assert "from the cache" in piped.stderr
     assert direct.exit_code == 0
     assert answered

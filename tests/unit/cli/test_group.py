@@ -135,6 +135,8 @@ def test_a_number_that_nothing_can_be_done_with_is_refused(run: CliRunner, given
 
 def test_text_that_no_model_can_be_sent_is_refused(run: CliRunner) -> None:
     assert run.invoke(taking, ["--number", "2", "--text", "café"]).stdout == "2 café\n"
+    other = "café".encode().decode("ascii", "surrogateescape")  # as it comes where the locale knows ASCII alone
+    assert run.invoke(taking, ["--text", other]).stdout == "1 café\n"
     result = run.invoke(taking, ["--text", os.fsdecode(b"caf\xe9")])
     assert result.exit_code == 2
     assert "is not UTF-8" in result.stderr
@@ -152,6 +154,7 @@ def test_an_unknown_command_and_none_at_all_are_mistakes(run: CliRunner) -> None
     result = invoke(run, "fail")
     assert result.exit_code == 2
     assert "No such command 'fail'. Did you mean 'failing'?" in result.stderr
+    assert "No such command 'help'. Did you mean '--help'?" in invoke(run, "help").stderr
     result = invoke(run)
     assert result.exit_code == 2
     assert "Commands:" in result.stdout

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import json
+import resource
 from pathlib import Path
 
 import pytest
@@ -30,6 +32,27 @@ def test_the_token_opens_the_door_that_its_section_describes(tmp_path: Path) -> 
     request = Request("GET", "/", "", [(b"authorization", f"Bearer {token}".encode())], b"", keep_alive=True)
     assert gate.identify(request).name == "report"
     assert invoke("report", "--from", file).stdout == done.stdout
+
+
+def test_json_tells_the_hash_and_the_file(tmp_path: Path) -> None:
+    file = tmp_path / "report.token"
+    told = json.loads(invoke("report", "-o", file, "--json").stdout)
+    digest = hashlib.sha256(file.read_text().strip().encode()).hexdigest()
+    assert told == {"app": "report", "token_sha256": digest, "token_file": str(file)}
+    assert json.loads(invoke("report", "--from", file, "--json").stdout) == told
+
+
+def test_a_full_disk_leaves_no_half_token(tmp_path: Path) -> None:
+    file = tmp_path / "report.token"
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, before[1]))
+    try:
+        done = invoke("report", "-o", file)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert (done.exit_code, done.stdout) == (1, "")
+    assert done.stderr == f"ai-client: {file} cannot be written: File too large\n"
+    assert not file.exists()
 
 
 def test_every_token_is_another(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
