@@ -72,8 +72,8 @@ def against_peers(lab: Lab) -> Findings:
             contestants.append(starter(lab.processes, mock.port))
         except (peers.SkippedError, NotReadyError) as reason:
             findings.rows.append(skipped(f"requests/s over {name}", str(reason)))
-    seconds = {ours.NAME: 4.0, "Portkey gateway": 6.0, peers.LITELLM: 10.0, peers.LITELLM_BARE: 10.0}
-    found = _rounds(lab, wrk, contestants, seconds, 2 if lab.quick else 5)
+    seconds = {ours.NAME: 3.0, peers.LITELLM: 8.0, "Portkey gateway": 5.0, peers.LITELLM_BARE: 6.0}
+    found = _rounds(lab, wrk, contestants, seconds, 2 if lab.quick else 7)
     for peer in contestants[1:]:
         ratio = _ratios(found, ours.NAME, peer.name, "requests_per_second")
         what, measured = f"requests/s over {peer.name}", ratio.text(".0f", "x")
