@@ -65,9 +65,10 @@ def _target(name: str) -> tuple[bytes, bytes]:
 
 
 def told_whole(record: Record) -> Headers:
-    """The same of a call that is over: its cost, too, and our count where the provider had none."""
+    """The same of a call that is over: its cost, too, if that is known, and our count where the provider had none."""
     headers = told(record)
-    headers.append((b"x-ai-client-cost-usd", usd(record.cost_nano)))
+    if not record.unpriced:
+        headers.append((b"x-ai-client-cost-usd", usd(record.cost_nano)))
     usage = record.usage
     if usage.estimated:  # a token with parameters, as RFC 8941 writes them
         counts = usage.input_tokens, usage.output_tokens

@@ -238,7 +238,8 @@ class AsyncAIClient:
         `total_errors` the failed, `error_rate` their share, 0 to 1. `avg_latency_ms`, `p50_latency_ms`,
         `p95_latency_ms` and `p99_latency_ms` are milliseconds from asking to the end of the answer, of answered calls,
         the percentiles within 0.8 %. `attempt_failures` counts attempts that failed, `cache_hits` calls that the cache
-        answered; `input_tokens`, `output_tokens` and `cost_usd` (US dollars) add up what was spent.
+        answered; `input_tokens`, `output_tokens` and `cost_usd` (US dollars) add up what was spent;
+        `unpriced` are calls of which not all has a known price: that part is not in `cost_usd`.
         """
         return dict(self._shared.stats.snapshot())
 

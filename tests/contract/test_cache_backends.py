@@ -72,6 +72,17 @@ def test_what_was_put_comes_back_as_it_was(attempt: Try, answer: Entry) -> None:
     attempt(scenario)
 
 
+def test_what_is_put_without_waiting_is_seen_without_waiting_where_that_is_possible(attempt: Try) -> None:
+    async def scenario(cache: CacheBackend, _: HandClock) -> None:
+        cache.put_nowait(key(1), entry(), HOUR)
+        seen = cache.get_nowait(key(1))
+        assert seen == entry().until(HOUR) or (seen is None and not cache.instant)
+        await cache.put(key(1), entry(), HOUR)
+        assert await cache.get(key(1)) == entry().until(HOUR)
+
+    attempt(scenario)
+
+
 def test_it_is_good_until_its_time_is_up(attempt: Try) -> None:
     async def scenario(cache: CacheBackend, clock: HandClock) -> None:
         await cache.put(key(1), entry(), 10 * SECOND)

@@ -32,6 +32,8 @@ def test_headers_tell_what_happened() -> None:
     record.cache = "hit"
     assert told(record)[-1] == (b"x-ai-client-cache", b"hit")
     assert told_whole(record) == [*told(record), (b"x-ai-client-cost-usd", b"1.000000123")]
+    record.unpriced = True
+    assert told_whole(record) == told(record)
 
 
 def test_all_that_is_ours_to_say_is_known_as_such() -> None:

@@ -45,13 +45,16 @@ class CacheBackend(Protocol):
 
     @property
     def instant(self) -> bool:
-        """Whether `get_nowait` sees everything, so that `get` has nothing to add."""
+        """Whether the two that do not wait see and keep everything, so that `get` and `put` have nothing to add."""
 
     def get_nowait(self, key: bytes) -> Entry | None:
         """The answer under `key`, if it is at hand without waiting and still good."""
 
     async def get(self, key: bytes) -> Entry | None:
         """The answer under `key`, if there is one and it is still good."""
+
+    def put_nowait(self, key: bytes, entry: Entry, ttl_ns: int) -> None:
+        """As far as `put` does it without waiting: what `get_nowait` is to see from now on."""
 
     async def put(self, key: bytes, entry: Entry, ttl_ns: int) -> None:
         """Keep `entry` for `ttl_ns` from its `stored_unix_ns`, in place of what was there.

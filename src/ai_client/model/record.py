@@ -41,6 +41,7 @@ class Record(msgspec.Struct, gc=False):
     usage: Usage = NO_USAGE  # accounted: of the attempt that answered
     billed: str = ""  # accounted: the provider/model whose count `usage` is
     cost_nano: int = 0  # accounted: summed over all attempts, the lost ones too
+    unpriced: bool = False  # accounted: some of what was spent has no known price, and is not in `cost_nano`
     lost: tuple[Lost, ...] = ()  # accounted: what other attempts cost
     bytes_in: int = 0  # the front door
     bytes_out: int = 0  # observed; of a stream, the front door

@@ -79,18 +79,19 @@ class Accounted:
         self._count(attempt, price, end.usage)
 
     def _count(self, attempt: Attempt, price: Price | None, usage: Usage) -> None:
-        attempt.call.record.book(attempt.target.name, usage, self._cost(attempt.target.model, price, usage))
+        attempt.call.record.book(attempt.target.name, usage, self._cost(attempt, price, usage))
 
     def _lose(self, attempt: Attempt, price: Price | None, came: int, why: str) -> None:
         """The prompt, and so many characters of an answer that nobody got."""
         target = attempt.target
         usage = self._estimate(target.model, attempt.call.fields, came)
-        nano = self._cost(target.model, price, usage)
+        nano = self._cost(attempt, price, usage)
         attempt.call.record.lose(Lost(target.name, target.model, usage, nano, why))
 
-    def _cost(self, model: str, price: Price | None, usage: Usage) -> int:
+    def _cost(self, attempt: Attempt, price: Price | None, usage: Usage) -> int:
         if price is not None:
             return cost_nano(price, usage)
         if usage.total_tokens:
-            self._on_unknown(model)
+            attempt.call.record.unpriced = True
+            self._on_unknown(attempt.target.model)
         return 0

@@ -121,8 +121,13 @@ class Cached:
         return Entry(reply.status, headers, body, streamed, record.model, self._clock.unix_ns(), reply.usage)
 
     def _store(self, key: bytes, entry: Entry) -> None:
+        # at once, as far as that goes: the caller may ask again before anything else has its turn
+        backend, ttl_ns = self._backend, self._policy.ttl_ns
+        backend.put_nowait(key, entry, ttl_ns)
+        if backend.instant:
+            return
         # not awaited: the caller does not wait for the disk
-        task = asyncio.get_running_loop().create_task(self._backend.put(key, entry, self._policy.ttl_ns))
+        task = asyncio.get_running_loop().create_task(backend.put(key, entry, ttl_ns))
         self._writes.add(task)
         task.add_done_callback(self._writes.discard)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
@@ -14,10 +14,14 @@ from ai_client.cost.prices import Price
 from ai_client.model.call import Attempt, Call, Target
 from ai_client.model.record import Record
 from ai_client.model.reply import Reply, StreamEnd
+from ai_client.model.usage import NO_USAGE
 from ai_client.pipeline.send import Send
 from ai_client.providers.base import Provider
 
 DAEMON = Target("daemon", "", "")
+_COST: Final = b"x-ai-client-cost-usd"
+_KEPT: Final = frozenset({"hit", "coalesced"})
+"""What the cache said of an answer that cost nothing."""
 
 
 class Local:
@@ -46,20 +50,27 @@ class Local:
         if call.whole is not None:
             headers.append((b"x-ai-client-commit", b"whole" if call.whole else b"first_content"))
         reply = await self._send(Attempt(msgspec.structs.replace(call, headers=headers, whole=None), DAEMON))
+        if reply.stream is None:
+            record.unpriced = all(name != _COST for name, _ in reply.headers)
         reply.headers = _note(reply, record)
         if record.usage.estimated:  # by the daemon, which knows more than the provider here
             reply.usage = record.usage
-        record.usage = reply.usage
+        record.usage = NO_USAGE if record.cache in _KEPT else reply.usage
         if reply.stream is not None:
             reply.stream.on_end(lambda end: self._stream_ended(record, end))
         return reply
 
     def _stream_ended(self, record: Record, end: StreamEnd) -> None:
         # the headers left before the cost was known: it is reckoned here from the same table
+        if record.cache in _KEPT:
+            return
         record.usage = end.usage
-        price = self._price(record.model)
+        # by the name that it has here, as the daemon prices it: the stream tells the provider's
+        price = self._price(record.target.partition("/")[2] or record.model)
         if price is not None:
             record.cost_nano = cost_nano(price, end.usage)
+        else:
+            record.unpriced = end.usage.total_tokens > 0
 
 
 def _text(value: bytes) -> str:
@@ -78,7 +89,7 @@ _NOTES: Mapping[bytes, tuple[str, Callable[[bytes], Any]]] = {
     b"x-ai-client-queue-expected-ms": ("queue_expected_ns", _milliseconds),
     b"x-ai-client-cache": ("cache", _text),
     b"x-ai-client-commit": ("commit", _text),
-    b"x-ai-client-cost-usd": ("cost_nano", nano),
+    _COST: ("cost_nano", nano),
     b"x-ai-client-hedge": ("hedge", _text),
     b"x-ai-client-usage": ("usage", read_usage),
     b"x-upstream-request-id": ("request_id", _text),

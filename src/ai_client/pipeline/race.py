@@ -17,7 +17,16 @@ from ai_client.model.usage import HEDGE, NO_USAGE
 def side_record(record: Record, target: Target) -> Record:
     """A record beside the call's own, for the second request: the same call, nothing spent."""
     return msgspec.structs.replace(
-        record, target=target.name, attempts=0, queue_ns=0, sent_ns=0, cost_nano=0, lost=(), usage=NO_USAGE, billed=""
+        record,
+        target=target.name,
+        attempts=0,
+        queue_ns=0,
+        sent_ns=0,
+        cost_nano=0,
+        unpriced=False,
+        lost=(),
+        usage=NO_USAGE,
+        billed="",
     )
 
 
@@ -91,6 +100,7 @@ class Race:
                 await _close(second.result())
             if side.billed:
                 side.supersede(HEDGE)
+            self.record.unpriced |= side.unpriced
             for each in side.lost:
                 self.record.lose(msgspec.structs.replace(each, why=HEDGE))
         if self.held is not None:
@@ -111,6 +121,7 @@ def _take_over(record: Record, side: Record) -> None:
     for each in side.lost:
         record.lose(each)
     record.book(side.billed, side.usage, nano)
+    record.unpriced |= side.unpriced
 
 
 async def _stop(second: asyncio.Task[Reply]) -> bool:

@@ -160,7 +160,7 @@ class CallLog:
             usage.cached_input_tokens,
             usage.output_tokens,
             usage.estimated,
-            dollars(record.cost_nano),
+            dollars(record.cost_nano) if not record.unpriced else "unknown",
             dollars(record.lost_nano) if record.lost else _NO_DOLLARS,
             record.bytes_in,
             record.bytes_out,

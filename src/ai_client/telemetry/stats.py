@@ -68,6 +68,7 @@ class Stats(TypedDict):
     input_tokens: int
     output_tokens: int
     cost_usd: float
+    unpriced: int  # calls of which not all has a known price: that part is not in `cost_usd`
 
 
 class StatsSink:
@@ -84,6 +85,7 @@ class StatsSink:
         self._input_tokens = 0
         self._output_tokens = 0
         self._cost_nano = 0
+        self._unpriced = 0
 
     def finished(self, record: Record, /) -> None:
         """Count a call."""
@@ -102,6 +104,7 @@ class StatsSink:
         self._input_tokens += usage.input_tokens
         self._output_tokens += usage.output_tokens
         self._cost_nano += record.cost_nano
+        self._unpriced += record.unpriced
 
     def attempt_failed(self, _: AttemptFailed, /) -> None:
         """Count a failed attempt."""
@@ -130,6 +133,7 @@ class StatsSink:
             input_tokens=self._input_tokens,
             output_tokens=self._output_tokens,
             cost_usd=self._cost_nano / 1_000_000_000,
+            unpriced=self._unpriced,
         )
 
     def _first(self, cells: dict[str, int], record: Record) -> None:

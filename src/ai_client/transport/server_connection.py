@@ -202,7 +202,9 @@ class ServerConnection(asyncio.Protocol):
             exchange.abort()
         else:
             self.close_after = True
-            exchange.send(500, JSON_HEADERS, error_body("internal error; the daemon's log tells more", "internal"))
+            exchange.send(
+                500, JSON_HEADERS, error_body("internal error; the daemon's log tells more", "internal", "api_error")
+            )
 
     def keeps_alive(self) -> bool:
         """Will this connection serve another request after this answer?"""
@@ -286,8 +288,10 @@ class ServerConnection(asyncio.Protocol):
             self._send_refusal(refusal)
 
     def _send_refusal(self, refusal: Refusal) -> None:
-        body = error_body(refusal.message, refusal.code)
-        again = b"retry-after: 1\r\n" if refusal.status == 503 else b""
+        busy = refusal.status == 503
+        kind = "overloaded_error" if busy else "invalid_request_error"
+        body = error_body(refusal.message, refusal.code, kind)
+        again = b"retry-after: 1\r\n" if busy else b""
         head = b"%bcontent-type: application/json\r\ncontent-length: %d\r\n%bconnection: close\r\n\r\n"
         self.write(head % (STATUS_LINES[refusal.status], len(body), again) + body)
         self._end(linger=True)

@@ -140,13 +140,15 @@ def test_an_unknown_price_is_warned_of(run: Run) -> None:
     call = make_call()
     run(house.stage(make_attempt(call, Target("p", "new", "new"))))
     assert house.unknown == ["new"]
-    assert (call.record.usage, call.record.cost_nano) == (USAGE, 0)
+    assert (call.record.usage, call.record.cost_nano, call.record.unpriced) == (USAGE, 0, True)
 
 
 def test_what_spent_no_tokens_needs_no_price(run: Run) -> None:
     house = House(reply())
-    run(house.stage(make_attempt(target=Target("p", "new", "new"))))
+    call = make_call()
+    run(house.stage(make_attempt(call, Target("p", "new", "new"))))
     assert house.unknown == []
+    assert not call.record.unpriced
 
 
 def test_an_unknown_price_is_refused_before_anything_is_sent(run: Run) -> None:

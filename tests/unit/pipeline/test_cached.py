@@ -42,6 +42,9 @@ class Slow:
         await asyncio.sleep(0)
         return await self._memory.get(key)
 
+    def put_nowait(self, key: bytes, entry: Entry, ttl_ns: int) -> None:
+        pass
+
     async def put(self, key: bytes, entry: Entry, ttl_ns: int) -> None:
         await asyncio.sleep(0)
         await self._memory.put(key, entry, ttl_ns)

@@ -101,6 +101,7 @@ def test_a_second_that_wins_is_booked_as_the_answer(run: Run, whole: bool) -> No
 def test_what_the_second_lost_before_it_won_comes_along(run: Run) -> None:
     async def losing(side: Record, answer: Reply) -> Reply:
         side.lose(Lost("q/m", "m", Usage(5), 5, BROKEN))
+        side.unpriced = True
         return await prompt(side, answer)
 
     async def scenario() -> None:
@@ -109,6 +110,7 @@ def test_what_the_second_lost_before_it_won_comes_along(run: Run) -> None:
         begun.second_wins()
         await begun.clear()
         assert (record.cost_nano, record.lost_nano, record.usage) == (15, 5, Usage(1, 1))
+        assert record.unpriced
 
     run(scenario())
 

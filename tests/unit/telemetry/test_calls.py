@@ -146,6 +146,11 @@ def test_money_is_exact(log: Log, nano: int, text: str) -> None:
     assert log.objects()[0]["cost_usd"] == text
 
 
+def test_money_that_nobody_knows_is_no_zero(log: Log) -> None:
+    log.sink.finished(record(unpriced=True))
+    assert log.objects()[0]["cost_usd"] == "unknown"
+
+
 @pytest.mark.parametrize(
     ("level", "events"),
     [

@@ -26,6 +26,7 @@ def test_nothing_yet() -> None:
         "input_tokens": 0,
         "output_tokens": 0,
         "cost_usd": 0.0,
+        "unpriced": 0,
     }
 
 

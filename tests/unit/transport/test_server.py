@@ -199,7 +199,8 @@ def test_connections_beyond_the_limit_are_turned_away(on_each: Run) -> None:
                 third.send(get())
                 answer = await third.answer()
                 assert answer.status == 503
-                assert msgspec.json.decode(answer.body)["error"]["code"] == "overloaded"
+                error = msgspec.json.decode(answer.body)["error"]
+                assert (error["code"], error["type"]) == ("overloaded", "overloaded_error")
                 assert b"raise max_connections" in answer.body
                 assert await third.ended() == b""
             first.send(get())

@@ -697,6 +697,7 @@ def test_a_defect_of_the_handler_is_a_500_and_is_reported(run: Run, kind: str) -
             client.send(get("/broken"))
             answer = await client.answer()
             assert (answer.status, code(answer.body)) == (500, "internal")
+            assert b'"type":"api_error"' in answer.body
             assert answer.headers["connection"] == "close"
             assert [repr(crash) for crash in serving.crashes] == ["KeyError('/broken')"]
 

@@ -84,6 +84,9 @@ class SqliteCache:
             return None
         return await self._in_worker(lambda file: file.get(key, self._clock.unix_ns()))
 
+    def put_nowait(self, key: bytes, entry: Entry, ttl_ns: int) -> None:
+        """Nothing: a file is written by waiting for it."""
+
     async def put(self, key: bytes, entry: Entry, ttl_ns: int) -> None:
         """Keep `entry` for `ttl_ns` from its `stored_unix_ns`; returns when it is written.
 

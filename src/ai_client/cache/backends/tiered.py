@@ -30,6 +30,10 @@ class TieredCache:
                 self._memory.put_nowait(key, entry, entry.expires_unix_ns - entry.stored_unix_ns)
         return entry
 
+    def put_nowait(self, key: bytes, entry: Entry, ttl_ns: int) -> None:
+        """Keep `entry` in memory alone: an equal call may come before it is written below."""
+        self._memory.put_nowait(key, entry, ttl_ns)
+
     async def put(self, key: bytes, entry: Entry, ttl_ns: int) -> None:
         """Keep `entry` in both places for `ttl_ns` from its `stored_unix_ns`."""
         self._memory.put_nowait(key, entry, ttl_ns)

@@ -36,3 +36,15 @@ def test_what_a_restart_left_on_the_disk_comes_into_memory(tmp_path: Path, run: 
         await second.close()
 
     run(scenario())
+
+
+def test_what_is_not_written_yet_is_at_hand(tmp_path: Path, run: Run) -> None:
+    clock = HandClock()
+
+    async def scenario() -> None:
+        cache = TieredCache(MemoryCache(clock, 100_000), SqliteCache(clock, tmp_path, 10**6, pytest.fail))
+        cache.put_nowait(key(1), entry(b"new"), HOUR)
+        assert cache.get_nowait(key(1)) == entry(b"new").until(HOUR)
+        await cache.close()
+
+    run(scenario())
