@@ -68,7 +68,7 @@ def test_a_model_without_a_price_is_told_of_once(run: Run, tmp_path: Path) -> No
             async with serving(config) as (_, url), httpx.AsyncClient(base_url=url) as client:
                 for model in ("new-model", "new-model", "other-model"):
                     answer = await client.post("/v1/chat/completions", json={**ASK, "model": model})
-                    assert answer.headers["x-ai-client-cost-usd"] == "0.000000000"
+                    assert "x-ai-client-cost-usd" not in answer.headers
         lines = [json.loads(line) for line in (tmp_path / "logs" / "daemon.log").read_text().splitlines()]
         warned = [line["model"] for line in lines if line["event"] == "unknown_price"]
         assert warned == ["new-model", "other-model"]
